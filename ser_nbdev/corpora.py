@@ -63,7 +63,7 @@ def duration(path)->float: # seconds; NaN where the file is missing or no audio
     except (sf.SoundFileError, OSError): return np.nan
     return i.frames/i.samplerate
 
-# %% ../nbs/10_corpora.ipynb #0116d000
+# %% ../nbs/10_corpora.ipynb #10e10ad6
 COLUMNS = ['path','emotion','speaker','session','gender','text','duration']
 
 def _finish(raw:pd.DataFrame, # a reader's rows
@@ -76,6 +76,7 @@ def _finish(raw:pd.DataFrame, # a reader's rows
     if len(twice): raise CorpusError(f"{corpus.name}: two utterances of one name, {' and '.join(twice[:2])}; keep one of them")
     df = raw.assign(emotion=raw.label.map(corpus.labels), **{c:'' for c in COLUMNS[2:6] if c not in raw})
     df['duration'] = [duration(p) for p in df.path]
+    df.attrs = {}
     df = df.set_index('name').sort_index()
     return df[COLUMNS + [c for c in df if c not in COLUMNS+['label']]]
 
@@ -89,7 +90,7 @@ def _read(name:str, root, **kwargs)->tuple[pd.DataFrame,list[str]]: # the table,
     if not len(raw): raise CorpusError(f"{name}: nothing to read in {root}; {remedy}")
     return _finish(raw, c), raw.attrs.get('unlabelled', [])
 
-# %% ../nbs/10_corpora.ipynb #57a01900
+# %% ../nbs/10_corpora.ipynb #98787f68
 def read_corpus(name:str, # key in `CORPORA`
                 root,     # the corpus' folder (for a manifest: its file)
                 **kwargs  # what this reader takes besides
@@ -98,7 +99,7 @@ def read_corpus(name:str, # key in `CORPORA`
     df, unlabelled = _read(name, root, **kwargs)
     unheard = int(df.duration.isna().sum())
     if unheard or unlabelled: warnings.warn(f"{name}: {unheard} labelled utterances cannot be heard, {len(unlabelled)} recordings have no label; validate({name!r}, root) names them", stacklevel=2)
-    return df.rename_axis('name')
+    return df
 
 # %% ../nbs/10_corpora.ipynb #bce61c2e
 _TURN = r'(Ses(\d\d)[FM]_(impro|script)(\d\d)\w*)_([FM])\w+'
@@ -235,13 +236,13 @@ def _fake_dialogue(session:Path, name:str, turns:pd.DataFrame, i:int): # labels,
     said = [f'{t.name} [{t.start:08.4f}-{t.end:08.4f}]: {t.text}' for t in turns.itertuples() if t.text] + ['M: [LAUGHTER]']
     (d/'transcriptions'/f'{name}.txt').write_bytes('\r\n'.join(said).encode('latin-1'))
 
-# %% ../nbs/10_corpora.ipynb #1832453d
+# %% ../nbs/10_corpora.ipynb #93252d0c
 def fake_iemocap(root,             # folder to make
                  counts:dict=None, # label -> turns; None: a few of each
                  dialogues:int=12, # how many of the release's 151
                  seed:int=0        # of who says what
                 )->pd.DataFrame:   # the truth: what a right reader gives
-    "A made-up IEMOCAP with all the release's oddities; the wavs are links to 50 tiny ones."
+    "A made-up IEMOCAP with all the release's oddities; the wavs are copies of 50 tiny ones."
     root, rng = Path(root), np.random.default_rng(seed)
     truth = _fake_turns(counts or dict(ang=9, hap=8, exc=8, sad=9, fru=12, neu=12, fea=3, dis=2, sur=3, oth=2, xxx=12), dialogues, rng)
     tones = [(root/'.tones'/f'{i}', i) for i in range(50)]
@@ -249,7 +250,7 @@ def fake_iemocap(root,             # folder to make
     for i, (name, turns) in enumerate(truth.groupby('dialogue')): _fake_dialogue(root/f'Session{name[4]}', name, turns, i)
     truth['path'] = [str(root/f'Session{t.session[4]}'/'sentences'/'wav'/t.dialogue/f'{t.name}.wav') for t in truth.itertuples()]
     for p in dict.fromkeys(Path(p).parent for p in truth.path): p.mkdir(parents=True, exist_ok=True)
-    for i, p in enumerate(truth.path): os.link(root/'.tones'/f'{i%50}.WAV', p)
+    for i, p in enumerate(truth.path): shutil.copyfile(root/'.tones'/f'{i%50}.WAV', p)
     truth['duration'] = [lengths[i%50] for i in range(len(truth))]
     return _in_order(truth)
 
@@ -409,15 +410,18 @@ def read_folder(root:Path,       # a sub-folder a class: `angry/x.wav`
 
 CORPORA['folder'] = Corpus('folder', 'A folder with a sub-folder a class', read_folder, labels=SYNONYMS, tree='angry/x.wav, happy/y.wav …', licence='yours')
 
-# %% ../nbs/10_corpora.ipynb #8c811378
+# %% ../nbs/10_corpora.ipynb #403d45b2
 def read_manifest(root:Path,       # the CSV or Parquet file; paths in it are relative to its folder
                   labels:dict=None # your labels -> codes or usual words
                  )->pd.DataFrame:  # all its columns; `name` is the file's stem (the whole path where stems repeat) if there is no such column
     "A table of your own with at least `path` and `emotion`."
-    try: df = pd.read_parquet(root).fillna('') if root.suffix == '.parquet' else _table(root)
-    except (ImportError, OSError, ValueError) as e: raise e if isinstance(e, CorpusError) else CorpusError(f"{root}: not a Parquet file: {str(e).splitlines()[0]}") from None
+    if root.suffix == '.parquet':
+        try: df = pd.read_parquet(root)
+        except (OSError, ValueError) as e: raise CorpusError(f"{root}: not a Parquet file: {str(e).splitlines()[0]}; write it again with df.to_parquet") from None
+    else: df = _table(root)
     _needs(df, 'path emotion', root)
-    label = df.emotion.astype(str).str.strip().replace(labels or {}).str.lower()
+    for c in set(df) & {'name', *COLUMNS[:-1]}: df[c] = df[c].fillna('').astype(str).str.strip()
+    label = df.emotion.replace(labels or {}).str.lower()
     if 'name' not in df: df['name'] = [Path(p).stem for p in df.path]
     if df.name.duplicated().any(): df['name'] = df.path
     return df.assign(path=[str(root.parent/p) for p in df.path], label=label).drop(columns=['emotion','duration'], errors='ignore')
@@ -576,7 +580,7 @@ def _listen(path)->dict|None: # sampling rate, fingerprint, clipped, silent; Non
     full = loud >= .999
     return dict(rate=sr, sound=hashlib.sha1(y.tobytes()).hexdigest(), clipped=bool((full[2:] & full[1:-1] & full[:-2]).any()), silent=not (loud > 1e-3).any())
 
-# %% ../nbs/10_corpora.ipynb #b8a26564
+# %% ../nbs/10_corpora.ipynb #67c19c96
 def validate(name:str,        # key in `CORPORA`
              root,            # the corpus' folder
              audio:bool=True, # listen to every file; False: labels and headers only
@@ -586,7 +590,7 @@ def validate(name:str,        # key in `CORPORA`
     from tqdm.auto import tqdm
     c, (df, unlabelled) = CORPORA.get(name), _read(name, root, **kwargs)
     there = np.array([Path(p).is_file() for p in df.path])
-    heard = {n:_listen(p) for n, p in tqdm(df.path[there].items(), total=sum(there), leave=False, desc='listening') } if audio else {n:None for n in df.index[df.duration.isna() & there]}
+    heard = {n:_listen(p) for n, p in tqdm(df.path[there].items(), total=sum(there), leave=False, desc='listening', disable=bool(os.environ.get('TQDM_DISABLE')))} if audio else {n:None for n in df.index[df.duration.isna() & there]}
     h = pd.DataFrame.from_dict({n:v for n, v in heard.items() if v}, orient='index', columns=['rate','sound','clipped','silent'])
     twins = [list(g.index) for _, g in h.groupby('sound') if len(g) > 1]
     return Report(name, df.emotion.value_counts().to_dict(), c.expected, dict(found=df.speaker[df.speaker!=''].nunique(), expected=c.speakers), df.duration.sum()/3600,
@@ -648,7 +652,7 @@ def text_groups(df:pd.DataFrame # a corpus table
     "The script or sentence code where the corpus has one, else the words."
     return df.script if 'script' in df else df.text.str.lower().str.replace(r'\W+', ' ', regex=True).str.strip()
 
-# %% ../nbs/10_corpora.ipynb #303cb2cc
+# %% ../nbs/10_corpora.ipynb #f37b535f
 _APART = dict(session=('session','speaker'), speaker=('speaker',), text=('text',), random=())
 
 def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
@@ -659,7 +663,8 @@ def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
     by, parts = by or fold.by, dict(train=fold.train, validation=fold.valid, test=fold.test)
     last = max((int(np.max(r)) for r in parts.values() if len(r)), default=-1)
     if last >= len(df): raise LeakError(f"fold {fold.name}: row {last} of a table of {len(df)}; the fold was made for another table")
-    keys = dict(row=pd.Series(range(len(df))), file=df.path) | {c:text_groups(df) if c=='text' else df[c] for c in _APART[by]}
+    rows = pd.Series(range(len(df)), df.index)
+    keys = dict(row=rows, file=df.path.where(df.path != '', rows.astype(str))) | {c:text_groups(df) if c=='text' else df[c] for c in _APART[by]}
     for what, key in keys.items():
         seen = {k:set(key.iloc[rows]) for k, rows in parts.items()}
         for a, b in (('train','validation'), ('train','test'), ('validation','test')):
@@ -701,16 +706,16 @@ def _balanced(x:np.ndarray, k:int, rng)->np.ndarray: # group of each unit, int [
         group[[u, v]] = group[[v, u]]
     return group
 
-# %% ../nbs/10_corpora.ipynb #bc17978e
+# %% ../nbs/10_corpora.ipynb #7eed1315
 def _groups(df:pd.DataFrame, by:str, k:int, rng)->list[tuple[str,np.ndarray]]: # name and row positions of each group
     if by == 'random': # every class dealt round in turn
         order = np.concatenate([rng.permutation(np.flatnonzero(df.emotion==c)) for c in sorted(set(df.emotion))])
-        return [(f'random{i+1}', np.sort(order[i::k])) for i in range(k)]
+        return [(f'leaky-random{i+1}', np.sort(order[i::k])) for i in range(k)]
     units = text_groups(df) if by == 'text' else df[by]
     names, x = _profile(df, units)
     group = np.arange(k) if k == len(names) else _balanced(x, k, rng)
     members = sorted([n for n, g in zip(names, group) if g == i] for i in range(k))
-    return [('+'.join(m) if len(m) < 4 else f'{by}{i+1}', np.flatnonzero(units.isin(m))) for i, m in enumerate(members)]
+    return [('+'.join(m) if len('+'.join(m)) < 30 else f'{by}{i+1}', np.flatnonzero(units.isin(m))) for i, m in enumerate(members)]
 
 # %% ../nbs/10_corpora.ipynb #e79146a6
 def folds(df:pd.DataFrame,   # a corpus table
@@ -856,7 +861,9 @@ def load_feature_pickle(path,                     # gzip pickle (or a bare one) 
     except CorpusError as e: raise CorpusError(f"{path}: {e}") from None
     except Exception as e: raise CorpusError(f"{path}: not a pickle of a DataFrame with Features and Name ({type(e).__name__}: {str(e)[:80]})") from None
 
-# %% ../nbs/10_corpora.ipynb #537b600b
+# %% ../nbs/10_corpora.ipynb #98dbd81a
+def _in_vocabulary_order(found)->list: return sorted(set(found), key=lambda c: (list(EMOTIONS).index(c) if c in EMOTIONS else 99, c))
+
 def plot_balance(df:pd.DataFrame, # a corpus table
                  ax=None          # axes to draw on
                 ):                # the axes
@@ -864,31 +871,31 @@ def plot_balance(df:pd.DataFrame, # a corpus table
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(9, 3.4))[1]
     tab = pd.crosstab(df.speaker, df.emotion)
-    tab = tab[[c for c in EMOTIONS if c in tab]]
-    tab.plot.bar(stacked=True, ax=ax, width=.8, rot=0 if len(tab) < 16 else 90, color=[COLOURS[c] for c in tab], edgecolor='white', linewidth=.5)
+    tab = tab[_in_vocabulary_order(tab)]
+    tab.plot.bar(stacked=True, ax=ax, width=.8, rot=0 if len(tab) < 16 else 90, color=[COLOURS.get(c, '#B0B0B0') for c in tab], edgecolor='white', linewidth=.5)
     ax.set(title='Class balance per speaker', xlabel='speaker', ylabel='utterances')
-    ax.legend([EMOTIONS[c] for c in tab], frameon=False, loc='upper left', bbox_to_anchor=(1, 1))
+    ax.legend([EMOTIONS.get(c, c) for c in tab], frameon=False, loc='upper left', bbox_to_anchor=(1, 1))
     ax.spines[['top','right']].set_visible(False)
     return ax
 
-# %% ../nbs/10_corpora.ipynb #086b2008
+# %% ../nbs/10_corpora.ipynb #96d5b4cc
 def plot_durations(df:pd.DataFrame, # a corpus table
                    ax=None          # axes to draw on
                   ):                # the axes
     "Histogram of durations for each emotion, with its median."
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(9, 3.4))[1]
-    bins = np.linspace(0, df.duration.quantile(.99), 25)
-    for c in [c for c in EMOTIONS if c in set(df.emotion)]:
+    bins = np.linspace(0, df.duration.max(), 21)
+    for c in _in_vocabulary_order(df.emotion):
         d = df.duration[df.emotion==c]
-        ax.hist(d.clip(upper=bins[-1]), bins, density=True, histtype='step', color=COLOURS[c], linewidth=1.8, label=f'{EMOTIONS[c]}, median {d.median():.1f} s')
-        ax.axvline(d.median(), color=COLOURS[c], linestyle=':', linewidth=1.2)
+        ax.hist(d, bins, density=True, histtype='step', color=COLOURS.get(c, '#B0B0B0'), linewidth=1.8, label=f'{EMOTIONS.get(c, c)}, median {d.median():.1f} s')
+        ax.axvline(d.median(), color=COLOURS.get(c, '#B0B0B0'), linestyle=':', linewidth=1.2)
     ax.set(title='Durations by emotion', xlabel='duration (s)', ylabel='density (1/s)', xlim=(0, bins[-1]))
     ax.legend(frameon=False)
     ax.spines[['top','right']].set_visible(False)
     return ax
 
-# %% ../nbs/10_corpora.ipynb #d398fa70
+# %% ../nbs/10_corpora.ipynb #d89eef49
 def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
                    ax=None          # axes to draw on
                   ):                # the axes
@@ -898,10 +905,10 @@ def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
     turns = pd.crosstab(df.dialogue, df.speaker)
     met = turns.T.to_numpy() @ (turns.to_numpy() > 0)
     met = pd.DataFrame(met*(1-np.eye(len(met), dtype=int)), turns.columns, turns.columns)
-    im = ax.imshow(met.where(met > 0), cmap='viridis', vmin=0)
-    ax.set(title='Who speaks to whom', xlabel='listener', ylabel='speaker', xticks=range(len(met)), yticks=range(len(met)), xticklabels=met.columns, yticklabels=met.columns)
+    ax.imshow(met.where(met > 0), cmap='Blues', vmin=0, vmax=2*met.to_numpy().max())
+    for i, j in zip(*np.nonzero(met.to_numpy())): ax.text(j, i, met.iloc[i, j], ha='center', va='center', fontsize=7)
+    ax.set(title='Who speaks to whom (turns)', xlabel='listener', ylabel='speaker', xticks=range(len(met)), yticks=range(len(met)), xticklabels=met.columns, yticklabels=met.columns)
     ax.tick_params(axis='x', rotation=90)
-    ax.figure.colorbar(im, ax=ax, label='turns', shrink=.8)
     return ax
 
 # %% ../nbs/10_corpora.ipynb #bc4dee2b
