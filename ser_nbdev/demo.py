@@ -7,8 +7,9 @@ __all__ = ['SPEAKERS', 'SENTENCES', 'SCRIPTS', 'CUES', 'RULES', 'SPREAD', 'PROPO
            'synthesise', 'Speaker', 'draw_cues', 'tilted', 'breathy', 'rough', 'trembling', 'perform', 'Room',
            'draw_room', 'record', 'shares', 'Turn', 'plan', 'speak', 'speak_corpus', 'demo_corpus']
 
-# %% ../nbs/11_demo.ipynb #b9dab199
-import ctypes, os, shutil, tempfile, time
+# %% ../nbs/11_demo.ipynb #d8b79e97
+import ctypes, os, re, shutil, tempfile, time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 class DemoError(RuntimeError):
     "The demo corpus cannot be spoken; the message says what to do."
 
-# %% ../nbs/11_demo.ipynb #1fe2e047
+# %% ../nbs/11_demo.ipynb #6ba92f36
 def _library()->tuple: # path of the shared library, and of its data (None: the place it was built for)
     "Where espeak-ng is: `SER_NBDEV_ESPEAK` wins, then the package `espeakng_loader`."
     if path := os.environ.get('SER_NBDEV_ESPEAK'): return path, None
@@ -28,31 +29,44 @@ def _library()->tuple: # path of the shared library, and of its data (None: the 
     except ImportError as e: raise DemoError(
         'speaking the demo corpus needs espeak-ng: `pip install espeakng-loader` (wheels for macOS, Windows and Linux with glibc), '
         'or install espeak-ng 1.51 or newer and set SER_NBDEV_ESPEAK=/path/to/libespeak-ng.so') from e
-    return espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
+    return espeakng_loader.get_library_path(), _short(espeakng_loader.get_data_path())
 
-# %% ../nbs/11_demo.ipynb #481382bb
+def _short(folder:str)->str: # the same folder, under a path that espeak-ng's buffer of 160 characters can hold
+    "A link to `folder` where its path is too long for espeak-ng."
+    if len(os.fsencode(folder)) < 130 or os.name == 'nt': return folder
+    link = Path(tempfile.mkdtemp(prefix='espeak'))/'espeak-ng-data'
+    link.symlink_to(folder, target_is_directory=True)
+    return str(link)
+
+# %% ../nbs/11_demo.ipynb #58d4adf2
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
-@lru_cache(maxsize=1)
-def _espeak()->tuple: # library, list that its callback fills with bytes, sampling rate in Hz, the callback (kept alive)
-    "espeak-ng, started once a process so that it hands over samples instead of playing them."
-    path, data = _library()
+def _load(path:str)->ctypes.CDLL:
+    "The shared library, if it is there and new enough."
     try: lib = ctypes.CDLL(path)
     except OSError as e: raise DemoError(f'{path}: espeak-ng does not load ({e}); `pip install --force-reinstall espeakng-loader`, '
                                          'or point SER_NBDEV_ESPEAK to the library of an installed espeak-ng') from e
-    chunks = []
+    if not hasattr(lib, 'espeak_SetVoiceByFile'): raise DemoError(f'{path}: is older than espeak-ng 1.51; install a newer one')
+    lib.espeak_Synth.argtypes = [ctypes.c_char_p, ctypes.c_size_t] + 4*[ctypes.c_uint] + 2*[ctypes.c_void_p]
+    return lib
+
+# %% ../nbs/11_demo.ipynb #987d4c4f
+@lru_cache(maxsize=1)
+def _espeak()->tuple: # library, list that its callback fills with bytes, sampling rate in Hz, the callback (kept alive)
+    "espeak-ng, ready to speak into a list."
+    path, data = _library()
+    lib, chunks = _load(path), []
     def collect(wav, n, events):
         if wav and n > 0: chunks.append(ctypes.string_at(wav, 2*n))
         return 0
     collect = _Callback(collect)
     rate = lib.espeak_Initialize(2, 0, data and os.fsencode(data), 0x8000) # 2: synchronous, no sound card; 0x8000: never exit()
     if rate <= 0: raise DemoError(f'{path}: espeak-ng does not find its data in {data or "its own folder"}; '
-                                  'reinstall espeakng-loader, or set ESPEAK_DATA_PATH')
+                                  'reinstall it, or set ESPEAK_DATA_PATH to the folder espeak-ng-data')
     lib.espeak_SetSynthCallback(collect)
-    lib.espeak_Synth.argtypes = [ctypes.c_char_p, ctypes.c_size_t] + 4*[ctypes.c_uint] + 2*[ctypes.c_void_p]
     return lib, chunks, rate, collect
 
-# %% ../nbs/11_demo.ipynb #867bbb6b
+# %% ../nbs/11_demo.ipynb #925646d9
 _VOICE = '''name demo
 language en-us
 phonemes en-us
@@ -62,26 +76,30 @@ roughness 0
 pitch {low:.0f} {high:.0f}
 ''' + ''.join(f'formant {i} {{formants:.0f}} 100 100\n' for i in range(9))
 
-# %% ../nbs/11_demo.ipynb #d1cb2cc3
+def _set_voice(lib, low:float, high:float, formants:float, rate:float):
+    "Give espeak-ng a voice from LOW to HIGH Hz at RATE words a minute."
+    with tempfile.TemporaryDirectory() as tmp:
+        voice = Path(tmp)/'voice'
+        voice.write_text(_VOICE.format(low=low, high=high, formants=formants))
+        if lib.espeak_SetVoiceByFile(os.fsencode(voice)): raise DemoError(f'{voice}: espeak-ng refuses the voice; is its English data installed?')
+    for parameter,value in ((1, round(rate)), (2, 60), (3, 50), (4, 50)): # tempo, volume, pitch, pitch range
+        lib.espeak_SetParameter(parameter, value, 0)
+
+# %% ../nbs/11_demo.ipynb #b72d407d
 def synthesise(text:str,             # what to say; may hold SSML such as `<break time="200ms"/>`
                f0:float=110.,        # mean pitch, Hz
                span:float=7.,        # from the lowest to the highest pitch, semitones
                rate:float=175.,      # words a minute
-               formants:float=100.,  # formant frequencies, percent of espeak-ng's default voice
+               formants:float=100.,  # formant frequencies, percent of espeak-ng's default man
               )->np.ndarray:         # float32 in [-1, 1], 16 kHz, shape [n_samples]
     "Plain speech from espeak-ng: the same arguments give the same samples, whatever was said before."
     import soxr
     lib, chunks, sr, _ = _espeak()
     low = f0*2**(-.6*span/12)
-    with tempfile.TemporaryDirectory() as tmp:
-        voice = Path(tmp)/'voice'
-        voice.write_text(_VOICE.format(low=low, high=low*2**(span/12), formants=formants))
-        if lib.espeak_SetVoiceByFile(os.fsencode(voice)): raise DemoError('espeak-ng refuses the demo voice: it needs version 1.51 or newer')
-    for parameter,value in ((1, round(rate)), (2, 60), (3, 50), (4, 50)): lib.espeak_SetParameter(parameter, value, 0) # rate, volume, pitch, range
+    _set_voice(lib, low, low*2**(span/12), formants, rate)
     chunks.clear()
     lib.espeak_Synth(text.encode(), len(text.encode())+1, 0, 0, 0, 0x11, None, None) # 0x11: UTF-8 with SSML
-    y = np.frombuffer(b''.join(chunks), '<i2').astype(np.float32)/32768
-    return soxr.resample(y, sr, 16_000)
+    return soxr.resample(np.frombuffer(b''.join(chunks), '<i2').astype(np.float32)/32768, sr, 16_000)
 
 # %% ../nbs/11_demo.ipynb #45258deb
 class Speaker(NamedTuple):
@@ -97,88 +115,39 @@ SPEAKERS = dict(
     Ses04F=Speaker(204, 117, 194), Ses04M=Speaker(106,  98, 180),
     Ses05F=Speaker(190, 113, 186), Ses05M=Speaker(128, 104, 184))
 
-# %% ../nbs/11_demo.ipynb #80b4c8e6
-SENTENCES = '''The keys are on the table next to the door.
-I told him about it this morning.
-They are coming back on Wednesday.
-You left the window open again.
-We have been waiting here since noon.
-She is going to call us tomorrow.
-I never thought it would be today.
-There is a letter for you in the kitchen.
-He said the same thing last year.
-It starts in about ten minutes.
-I have to talk to you about the house.
-So this is what you wanted me to see.
-My brother is moving to another city.
-Did you hear what they said on the phone?
-I put the blue box under the stairs.
-You can take the car if you need it.
-Nobody told me that the plan had changed.
-The whole family is going to be there.
-I saw your name on the list.
-They asked me to come in on Monday.
-We will know the answer by the end of the week.
-What are you going to do now?
-He wants to sit with us at dinner.
-That was the last bus to the airport.
-I cannot believe it is already over.
-Look at what they sent us.
-She has not said a word since then.
-You were the first one to leave.
-It is the same song every evening.
-I am not going there without you.
-The doctor said we could go home.
-Somebody is standing in front of the building.
-We used to live in that street.
-I found it at the bottom of the drawer.
-Tell me again how it happened.
-They have sold the place by the lake.
-He gave me his number before he went.
-This is everything that I have got.
-Are you sure that it was him?
-It will be different from now on.
-I have read it three times already.
-They are all in the other room.
-You know what this means for us.
-The train leaves at a quarter past seven.
-I did not expect you so early.
-She wrote it on the back of the picture.
-It has been a very long day.
-We are on our own now.'''.splitlines()
+# %% ../nbs/11_demo.ipynb #9e5e70e1
+SENTENCES = re.split(r'(?<=[.?])\s+', '''
+The keys are on the table next to the door. I told him about it this morning. They are coming back on Wednesday. You left the window open again.
+We have been waiting here since noon. She is going to call us tomorrow. I never thought it would be today. There is a letter for you in the kitchen, and another one on the stairs.
+He said it again. It starts in about ten minutes. I have to talk to you about the house. So this is what you wanted me to see.
+My brother is moving to another city. Did you hear what they said on the phone? I put the blue box under the stairs. You can take the car if you need it.
+Nobody told me that the plan had changed. The whole family is going to be there. I saw your name on the list. They asked me to come in on Monday.
+We will know the answer by the end of the week, or so they say. What are you going to do now? He wants to sit with us at dinner. That was the last bus to the airport.
+I cannot believe it is already over. Look at this one. She has not said a word since then. You were the first one to leave.
+It is the same song every evening. I am not going there without you. The doctor said we could go home. Somebody is standing in front of the building.
+We used to live in that street. I found it upstairs. Tell me again how it happened. They have sold the place by the lake.
+He gave me his number before he went. This is everything that I have got. Are you sure? It will be different from now on.
+I have read it three times already. They are all in the other room. You know what this means for us. The train leaves at a quarter past seven and gets there late at night.
+I did not expect you so early. She wrote it on the back of the picture. It has been a very long day. We are on our own now.'''.strip())
 
-# %% ../nbs/11_demo.ipynb #45efc088
-SCRIPTS = dict(script01='''Is this the right office?
-Yes, please take a seat over there.
-I was here yesterday as well.
-Then you know that it takes a while.
-They told me to bring this form.
-Let me have a look at it.
-It needs a stamp on the second page.
-The person who does that is at lunch.
-When is she coming back?
-She usually comes back around two.
-I can wait until then.
-I will tell her that you are here.'''.splitlines(), script02='''You kept all of these boxes.
-They were here when I moved in.
-Do you remember this old radio?
-It stood next to the bed for years.
-I thought you gave it to my sister.
-She did not want to have it.
-What shall we do with it now?
-We could take it to the market.
-I would like to hear it once more.
-The cable must be in one of the bags.
-It still works after all this time.
-Turn it up a little.'''.splitlines())
+# %% ../nbs/11_demo.ipynb #b5304c67
+SCRIPTS = dict(
+    script01=re.split(r'(?<=[.?])\s+', '''
+Is this the right office? Yes, please take a seat over there. I was here yesterday as well. Then you know that it takes a while.
+They told me to bring this form. Let me have a look at it. It needs a stamp on the second page. The person who does that is at lunch.
+When is she coming back? She usually comes back around two. I can wait until then. I will tell her that you are here.'''.strip()),
+    script02=re.split(r'(?<=[.?])\s+', '''
+You kept all of these boxes. They were here when I moved in. Do you remember this old radio? It stood next to the bed for years.
+I thought you gave it to my sister. She did not want to have it. What shall we do with it now? We could take it to the market.
+I would like to hear it once more. The cable must be in one of the bags. It still works after all this time. Turn it up a little.'''.strip()))
 
-# %% ../nbs/11_demo.ipynb #80253693
-CUES = dict( # what a cue is, and its unit
-    pitch='pitch level [semitones]', span='pitch range [%]', rate='tempo [%]', level='loudness [dB]', tilt='spectral tilt [dB/octave]',
-    breath='breathiness [0-1]', rough='roughness [0-1]', tremor='tremor [semitones]', pauses='pauses [per sentence]')
+# %% ../nbs/11_demo.ipynb #b35616d2
+CUES = dict( # cue -> what it is, with its unit
+    pitch='pitch level\n[semitones]', span='pitch range\n[%]', rate='tempo\n[%]', level='loudness\n[dB]', tilt='spectral tilt\n[dB/octave]',
+    breath='breathiness\n[0 to 1]', rough='roughness\n[0 to 1]', tremor='tremor\n[semitones]', pauses='pauses\n[per sentence]')
 
-RULES = { # how an emotion differs from the speaker's neutral voice
-    #          pitch span rate level tilt breath rough tremor pauses
+RULES = { # how each emotion differs from the speaker's neutral voice (the last four cues: how much there is of it)
+    #        pitch span rate level tilt breath rough tremor pauses
     'ang': (  4.0,  55,  10,  7.5,  3.0,  .02,  .45,  .05,  .10),
     'hap': (  3.5,  45,   4,  3.0,  0.4,  .24,  .03,  .08,  .15),
     'exc': (  6.5,  85,  18,  5.5,  1.4,  .12,  .06,  .10,  .05),
@@ -186,66 +155,73 @@ RULES = { # how an emotion differs from the speaker's neutral voice
     'fru': (  1.0,  12,  -6,  3.0,  1.6,  .12,  .34,  .05,  .70),
     'neu': (  0.0,   0,   0,  0.0,  0.0,  .08,  .05,  .05,  .20)}
 
-SPREAD = (  1.4,  18,   6,  1.9,  0.6,  .06,  .07,  .06,  .30) # standard deviation of each cue from utterance to utterance
+SPREAD = (1.4, 18, 6, 1.9, 0.6, .06, .07, .06, .30) # standard deviation of each cue from utterance to utterance
 
-# %% ../nbs/11_demo.ipynb #6eadf588
+# %% ../nbs/11_demo.ipynb #84a55eeb
 def draw_cues(emotion:str,                # a key of `RULES`
               rng:np.random.Generator,    # where chance comes from
-              style:np.ndarray|float=0.,  # the speaker's own way with this emotion, in units of `SPREAD`
+              style:np.ndarray|float=0.,  # the speaker's own way with this emotion, one number a cue in units of `SPREAD`
              )->dict:                     # cue -> value, in the units of `CUES`
     "How one utterance will sound."
     rule, neutral = np.array(RULES[emotion]), np.array(RULES['neu'])
     strength = rng.uniform(.65, 1.3)
     drawn = neutral + strength*(rule-neutral) + np.array(SPREAD)*(style + rng.normal(size=len(rule)))
-    low = (-6, -60, -35, -12, -5, 0, 0, 0, 0)
-    return dict(zip(CUES, np.clip(drawn, low, (10, 150, 40, 12, 5, .8, .8, .8, 3)).tolist()))
+    drawn = np.clip(drawn, (-6, -60, -35, -12, -5, 0, 0, 0, 0), (10, 150, 40, 12, 5, .8, .8, .8, 3))
+    return dict(zip(CUES, drawn.tolist()))
 
-# %% ../nbs/11_demo.ipynb #d9046918
-def _shape(y:np.ndarray, gain)->np.ndarray: # `gain` maps frequencies in Hz to dB
+# %% ../nbs/11_demo.ipynb #724d7c55
+def _filtered(y:np.ndarray, gain)->np.ndarray: # GAIN maps frequencies in Hz to dB
     "`y` through a zero-phase filter."
     n = 1 << (len(y) + 1600).bit_length()
     f = np.fft.rfftfreq(n, 1/16_000)
     return np.fft.irfft(np.fft.rfft(y, n)*10**(gain(f)/20), n)[:len(y)]
 
+def _octaves(f:np.ndarray, centre:float=1000.)->np.ndarray:
+    "How many octaves F lies above `centre` Hz, level below 125 Hz."
+    return np.log2(np.clip(f, 125, 8000)/centre)
+
 def tilted(y:np.ndarray,   # waveform, shape [n_samples]
            tilt:float,     # dB an octave; above 0 sounds tense and bright
-          )->np.ndarray:   # the same loudness with another balance of low and high
+          )->np.ndarray:   # as loud as before, shape [n_samples]
     "Tilt the spectrum around 1 kHz."
-    z = _shape(y, lambda f: tilt*np.log2(np.clip(f, 125, 8000)/1000))
+    z = _filtered(y, lambda f: tilt*_octaves(f))
     return z*np.sqrt((y**2).mean()/(z**2).mean())
 
-# %% ../nbs/11_demo.ipynb #b09e9159
+# %% ../nbs/11_demo.ipynb #cfc72eed
 def breathy(y:np.ndarray,             # waveform, shape [n_samples]
             amount:float,             # 0 none ... 1 nearly a whisper
             rng:np.random.Generator,  # source of the noise
            )->np.ndarray:             # shape [n_samples]
-    "Add aspiration noise above 1 kHz that follows the loudness of the voice."
+    "Add aspiration noise above 1.5 kHz that follows the loudness of the voice."
     envelope = np.sqrt(np.convolve(y**2, np.ones(320)/320, 'same'))
-    noise = _shape(rng.normal(size=len(y)), lambda f: -12*np.log2(np.maximum(1500/np.maximum(f, 50), 1)))
+    noise = _filtered(rng.normal(size=len(y)), lambda f: -12*np.log2(np.maximum(1500/np.maximum(f, 50), 1)))
     return (1-.4*amount)*y + amount*envelope*noise
 
+# %% ../nbs/11_demo.ipynb #63cf8943
 def rough(y:np.ndarray,             # waveform, shape [n_samples]
-          amount:float,             # 0 none ... 1 every other cycle gone
+          amount:float,             # 0 none ... 1 every second cycle gone
           f0:float,                 # mean pitch, Hz
           rng:np.random.Generator,  # makes the cycles irregular
          )->np.ndarray:             # shape [n_samples]
-    "Weaken about every second glottal cycle, irregularly."
+    "Weaken about every second glottal cycle."
     drift = np.cumsum(rng.normal(size=len(y)//160 + 2))*.15
     phase = 2*np.pi*(f0/2)*np.arange(len(y))/16_000 + np.interp(np.arange(len(y))/160, np.arange(len(drift)), drift)
     return y*(1 - amount*(.5 + .5*np.cos(phase)))
 
+# %% ../nbs/11_demo.ipynb #a4674b92
 def trembling(y:np.ndarray,             # waveform, shape [n_samples]
               tremor:float,             # depth of the wavering, semitones
-              rng:np.random.Generator,  # rate, phase and a slow natural drift of the pitch
+              rng:np.random.Generator,  # its rate and phase, and the slow drift that every voice has
              )->np.ndarray:             # shape [about n_samples]
     "Waver in pitch, by playing the samples a little faster and slower."
     t = np.arange(len(y))/16_000
-    drift = np.interp(t, np.arange(0, t[-1]+.3, .15), rng.normal(size=len(np.arange(0, t[-1]+.3, .15)))*.15)
+    knots = np.arange(0, t[-1]+.3, .15)
+    drift = np.interp(t, knots, rng.normal(size=len(knots))*.15)
     semitones = tremor*np.sin(2*np.pi*(rng.uniform(5, 7)*t + rng.random())) + drift
     position = np.cumsum(2**(semitones/12)); position -= position[0]
     return np.interp(position[position < len(y)-1], np.arange(len(y)), y)
 
-# %% ../nbs/11_demo.ipynb #71c7dce7
+# %% ../nbs/11_demo.ipynb #064396c3
 def _with_pauses(text:str, n:int, rng:np.random.Generator)->str:
     "`text` with N pauses of 0.15 to 0.4 s between its words, as SSML."
     words = text.split()
@@ -257,7 +233,7 @@ def perform(text:str,                 # what to say
             speaker:Speaker,          # who says it
             cues:dict,                # how, see `draw_cues`
             rng:np.random.Generator,  # where the pauses fall, noise, tremor
-           )->np.ndarray:             # float64 at 16 kHz, shape [n_samples]; RMS -26 dBFS when neutral
+           )->np.ndarray:             # 16 kHz, RMS -26 dBFS when neutral, shape [n_samples]
     "Speak one utterance."
     f0 = speaker.f0*2**(cues['pitch']/12)
     y = synthesise(_with_pauses(text, int(cues['pauses'] + rng.random()), rng), f0=f0, span=6.5*(1 + cues['span']/100),
@@ -267,9 +243,9 @@ def perform(text:str,                 # what to say
     loud = np.abs(y) > .1*np.abs(y).max()
     return y*10**((cues['level']-26)/20)/np.sqrt((y[loud]**2).mean())
 
-# %% ../nbs/11_demo.ipynb #059fe1e6
+# %% ../nbs/11_demo.ipynb #7356486e
 class Room(NamedTuple):
-    "How a session was recorded."
+    "How a session is recorded."
     tilt:float    # dB an octave around 1 kHz
     bump:float    # height of a resonance, dB
     centre:float  # its frequency, Hz
@@ -277,55 +253,58 @@ class Room(NamedTuple):
     noise:float   # noise floor, dBFS
 
 def draw_room(session:int,  # 1 to 5
-              seed:int=0,
+              seed:int=0,   # another seed, other rooms
              )->Room:
     "The recording conditions of a session."
     rng = np.random.default_rng([seed, session])
     return Room(rng.uniform(-.5, .5), rng.uniform(-4, 4), rng.uniform(500, 3000), rng.uniform(-2, 2), rng.uniform(-62, -52))
 
+# %% ../nbs/11_demo.ipynb #27be6b03
 def record(y:np.ndarray,             # waveform, shape [n_samples]
-           room:Room,
+           room:Room,                # from `draw_room`
            rng:np.random.Generator,  # noise, distance from the microphone
-          )->np.ndarray:             # int16, 16 kHz, with 0.1 to 0.25 s of the room before and after
+          )->np.ndarray:             # int16, 16 kHz, with 0.1 to 0.25 s of silence before and after
     "`y` as the session's microphone hears it."
     y = np.pad(y, rng.integers(1600, 4000, 2))
-    y = _shape(y, lambda f: room.tilt*np.log2(np.clip(f, 125, 8000)/1000) + room.gain + rng.normal()
-                            + room.bump*np.exp(-.5*(np.log2(np.maximum(f, 1)/room.centre)/.5)**2))
-    noise = _shape(rng.normal(size=len(y)), lambda f: -3*np.log2(np.clip(f, 60, 8000)/1000))
+    y = _filtered(y, lambda f: room.tilt*_octaves(f) + room.gain + rng.normal()
+                               + room.bump*np.exp(-.5*(np.log2(np.maximum(f, 1)/room.centre)/.5)**2))
+    noise = _filtered(rng.normal(size=len(y)), lambda f: -3*np.log2(np.clip(f, 60, 8000)/1000))
     y = y + noise*10**(room.noise/20)/noise.std()
     return np.round(32767*y*min(1, .98/np.abs(y).max())).astype(np.int16)
 
-# %% ../nbs/11_demo.ipynb #98ed736a
+# %% ../nbs/11_demo.ipynb #8a1a4518
 PROPORTIONS = dict(ang=1103, hap=595, exc=1041, sad=1084, fru=1849, neu=1708) # utterances in IEMOCAP's full release
 
-def shares(n:int)->dict: # emotion -> number of utterances, together n
-    "Divide N utterances in IEMOCAP's proportions (largest remainder), at least one each."
-    if n < len(PROPORTIONS): raise ValueError(f'n_per_speaker={n}: {len(PROPORTIONS)} emotions need at least {len(PROPORTIONS)} utterances a speaker')
+def shares(n:int      # utterances of the six emotions, at least 6
+          )->dict:    # emotion -> number of utterances, together N
+    "Divide N utterances in IEMOCAP's proportions, by largest remainder, at least one each."
+    if n < len(PROPORTIONS): raise ValueError(f'n_per_speaker={n}: six emotions need at least 6 utterances a speaker')
     total, left = sum(PROPORTIONS.values()), n - len(PROPORTIONS)
     exact = {e: max(n*p/total - 1, 0) for e,p in PROPORTIONS.items()}
     exact = {e: left*x/(sum(exact.values()) or 1) for e,x in exact.items()}
     extra = sorted(exact, key=lambda e: exact[e] % 1, reverse=True)[:left - sum(map(int, exact.values()))]
     return {e: 1 + int(x) + (e in extra) for e,x in exact.items()}
 
-# %% ../nbs/11_demo.ipynb #c17741f7
+# %% ../nbs/11_demo.ipynb #6a90e6f0
 class Turn(NamedTuple):
     "One utterance to be spoken."
     name:str      # as in IEMOCAP: Ses01F_impro01_M003 is spoken by Ses01M
-    speaker:str
-    text:str
+    speaker:str   # key of `SPEAKERS`
+    text:str      # what is said
     label:str     # what the evaluators agree on
-    acted:tuple   # emotions it is acted as (two for `xxx`)
+    acted:tuple   # the emotions it is acted with: one, or two for `xxx`
 
-DIALOGUES = ('F_impro01', 'M_script01_1', 'F_script02_1', 'M_impro02', 'F_script01_1', 'M_impro01', 'F_impro02', 'M_script02_1')
-
-def _parts(speaker:str, n:int, n_dialogues:int, seed:int)->list[list]: # for each dialogue a list of (label, acted)
+def _parts(speaker:str, n:int, n_dialogues:int, seed:int)->list: # for each dialogue a list of (label, acted)
     "What a speaker has to act, in random order."
     rng = np.random.default_rng([seed, crc32(speaker.encode())])
     parts = [(e, (e,)) for e,k in shares(n).items() for _ in range(k)]
     parts += [('xxx', tuple(rng.choice(list(RULES), 2, replace=False).tolist())) for _ in range(n//24)]
     return [[parts[i] for i in part] for part in np.array_split(rng.permutation(len(parts)), n_dialogues)]
 
-def _dialogue(name:str, woman:list, man:list, rng:np.random.Generator)->list[Turn]:
+# %% ../nbs/11_demo.ipynb #428f9f6b
+DIALOGUES = ('F_impro01', 'M_script01_1', 'F_script02_1', 'M_impro02', 'F_script01_1', 'M_impro01', 'F_impro02', 'M_script02_1')
+
+def _dialogue(name:str, woman:list, man:list, rng:np.random.Generator)->list: # of `Turn`
     "Let the two take turns: lines of the script in order, or sentences from the pool."
     session, script = name[:5], SCRIPTS.get(name.split('_')[1])
     pool = iter(rng.permutation(len(SENTENCES)).tolist()*(1 + (len(woman)+len(man))//len(SENTENCES)))
@@ -337,11 +316,11 @@ def _dialogue(name:str, woman:list, man:list, rng:np.random.Generator)->list[Tur
             turns.append(Turn(f'{name}_{"FM"[who]}{i:03d}', session + 'FM'[who], text, *parts[i]))
     return turns
 
-# %% ../nbs/11_demo.ipynb #2136772d
+# %% ../nbs/11_demo.ipynb #74757ce0
 def plan(n_per_speaker:int=48, # utterances of the six emotions a speaker, at least 6
-         seed:int=0,
+         seed:int=0,           # another seed, other texts, emotions and order
         )->dict:               # dialogue -> list of `Turn`, in the order they are spoken
-    "Everything that will be said; the same for the same arguments."
+    "Everything that will be said."
     n_dialogues, out = min(len(DIALOGUES), max(2, n_per_speaker//6)), {}
     for k in range(1, 6):
         woman, man = (_parts(f'Ses{k:02d}{g}', n_per_speaker, n_dialogues, seed) for g in 'FM')
@@ -350,23 +329,24 @@ def plan(n_per_speaker:int=48, # utterances of the six emotions a speaker, at le
             out[name] = _dialogue(name, woman[d], man[d], np.random.default_rng([seed, crc32(name.encode())]))
     return out
 
-# %% ../nbs/11_demo.ipynb #703ea34e
+# %% ../nbs/11_demo.ipynb #adde9fa1
 def speak(turn:Turn,     # from `plan`
-          seed:int=0,
+          seed:int=0,    # as given to `plan`
          )->np.ndarray:  # int16, 16 kHz, shape [n_samples]
-    "One turn as recorded in its session. All chance comes from the seed and the name, so the order does not matter."
+    "One turn as recorded in its session."
     rng = np.random.default_rng([seed, crc32(turn.name.encode())])
-    drawn = [draw_cues(e, rng, .5*np.random.default_rng([seed, crc32(f'{turn.speaker}{e}'.encode())]).normal(size=len(CUES))) for e in turn.acted]
+    style = lambda e: .5*np.random.default_rng([seed, crc32(f'{turn.speaker}{e}'.encode())]).normal(size=len(CUES))
+    drawn = [draw_cues(e, rng, style(e)) for e in turn.acted]
     cues = {c: float(np.mean([d[c] for d in drawn])) for c in CUES}
     return record(perform(turn.text, SPEAKERS[turn.speaker], cues, rng), draw_room(int(turn.name[3:5]), seed), rng)
 
-# %% ../nbs/11_demo.ipynb #a81804b1
+# %% ../nbs/11_demo.ipynb #9882e008
 _NAMES = dict(ang='Anger', hap='Happiness', exc='Excited', sad='Sadness', fru='Frustration', neu='Neutral')
 _VAD = dict(ang=(1.9, 3.7, 4.0), hap=(3.9, 3.2, 3.2), exc=(4.1, 3.8, 3.6), sad=(2.2, 2.2, 2.6), fru=(2.3, 3.1, 3.3), neu=(3.0, 2.6, 2.8))
-_NEAR = dict(ang='fru', hap='exc', exc='hap', sad='neu', fru='ang', neu='fru')
+_NEAR = dict(ang='fru', hap='exc', exc='hap', sad='neu', fru='ang', neu='fru') # whom a dissenting evaluator names
 
 def _evaluation(turn:Turn, start:float, end:float, seed:int)->str: # a block of EmoEvaluation/<dialogue>.txt
-    "What three evaluators say about a turn that lasts from START to END seconds."
+    "What the evaluators say about a turn from START to END seconds."
     rng = np.random.default_rng([seed, crc32(turn.name.encode()), 1])
     if turn.label == 'xxx': votes = [*turn.acted, next(e for e in _NAMES if e not in turn.acted)]
     else: votes = [turn.label, turn.label, turn.label if rng.random() < .6 else _NEAR[turn.label]]
@@ -377,7 +357,27 @@ def _evaluation(turn:Turn, start:float, end:float, seed:int)->str: # a block of 
     lines += [f'A-{who}:\tval {v}; act {a}; dom  {d};\t()' for who,(v,a,d) in zip(('E3', 'E4', own), vad)]
     return '\n'.join(lines) + '\n\n'
 
-# %% ../nbs/11_demo.ipynb #249e5f82
+# %% ../nbs/11_demo.ipynb #aab31003
+def _write(path:Path, write):
+    "Let WRITE fill a neighbouring file, then rename it to `path`."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.part')
+    write(part)
+    part.replace(path)
+
+def _label(folder:Path, name:str, turns:list, seconds:list, seed:int):
+    "Write labels and words of a dialogue whose turns last SECONDS."
+    gaps = np.random.default_rng([seed, crc32(name.encode()), 1]).uniform(.2, 1.5, len(turns))
+    ends = np.cumsum(gaps + seconds) + 5
+    spans = [(t, e-s, e) for t,s,e in zip(turns, seconds, ends)]
+    labels = '% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n' + ''.join(_evaluation(*span, seed) for span in spans)
+    words = ''.join(f'{t.name} [{s:08.4f}-{e:08.4f}]: {t.text}\n' for t,s,e in spans)
+    for sub,text in (('EmoEvaluation', labels), ('transcriptions', words)):
+        _write(folder/sub/f'{name}.txt', lambda p: p.write_bytes(text.encode()))
+
+# %% ../nbs/11_demo.ipynb #449e4139
+RECIPE = 3 # goes up whenever the same seed would sound different
+
 _README = '''SYNTHETIC DEMO CORPUS - NOT IEMOCAP
 
 Spoken by the program espeak-ng through ser_nbdev.demo, in the folder layout of IEMOCAP.
@@ -387,32 +387,25 @@ Scores on it say nothing about emotion in people. You may use and pass it on fre
 
 recipe {recipe}, n_per_speaker {n}, seed {seed}
 '''
-RECIPE = 2 # goes up whenever the same seed would sound different
 
-def _write(path:Path, write):
-    "Let WRITE fill a neighbouring file, then rename it: PATH is never half written."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    write(part)
-    part.replace(path)
-
-# %% ../nbs/11_demo.ipynb #532496bb
 def _claim(root:Path, readme:str):
-    "Mark ROOT as the demo, and refuse a folder that holds anything else."
+    "Mark ROOT as the demo; refuse a folder that holds anything else."
     mark = root/'README.txt'
-    if mark.exists() and mark.read_text() == readme: return
+    if mark.exists() and mark.read_bytes() == readme.encode(): return
     if root.exists() and any(not p.name.endswith('.part') for p in root.iterdir()):
-        raise DemoError(f'{root}: holds something else than this demo ({readme.splitlines()[-1]}); choose an empty folder')
-    _write(mark, lambda p: p.write_text(readme, newline='\n'))
+        raise DemoError(f'{root}: holds something other than this demo ({readme.splitlines()[-1]}); choose an empty folder')
+    _write(mark, lambda p: p.write_bytes(readme.encode()))
 
-def speak_corpus(root,                  # folder to speak into: empty, or a demo that was interrupted
+# %% ../nbs/11_demo.ipynb #df07aba4
+def speak_corpus(root,                  # folder to speak into: empty, or with a demo that was interrupted
                  n_per_speaker:int=48,  # utterances of the six emotions a speaker, at least 6
-                 seed:int=0,
+                 seed:int=0,            # another seed, another corpus by the same ten voices
                 )->Path:                # the root
-    "Speak the demo corpus into IEMOCAP's folders. What is there already is kept, so the same call goes on after a stop."
+    "Speak the demo corpus into IEMOCAP's folders. What is there is kept, so the same call goes on after a stop."
     import soundfile as sf
     from tqdm.auto import tqdm
     root, dialogues = Path(root), plan(n_per_speaker, seed)
+    _espeak()
     _claim(root, _README.format(recipe=RECIPE, n=n_per_speaker, seed=seed))
     with tqdm(total=sum(map(len, dialogues.values())), desc='speaking', unit='utt', leave=False) as bar:
         for name,turns in dialogues.items():
@@ -424,32 +417,24 @@ def speak_corpus(root,                  # folder to speak into: empty, or a demo
             _label(session/'dialog', name, turns, seconds, seed)
     return root
 
-# %% ../nbs/11_demo.ipynb #153499fa
-def _label(folder:Path, name:str, turns:list, seconds:list, seed:int):
-    "Write labels and words of a dialogue whose turns last SECONDS."
-    gaps = np.random.default_rng([seed, crc32(name.encode()), 1]).uniform(.2, 1.5, len(turns))
-    ends = np.cumsum(gaps + seconds) + 5
-    starts = ends - seconds
-    labels = '% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n' + ''.join(_evaluation(t, s, e, seed) for t,s,e in zip(turns, starts, ends))
-    words = ''.join(f'{t.name} [{s:08.4f}-{e:08.4f}]: {t.text}\n' for t,s,e in zip(turns, starts, ends))
-    for sub,text in (('EmoEvaluation', labels), ('transcriptions', words)):
-        _write(folder/sub/f'{name}.txt', lambda p: p.write_text(text, newline='\n'))
-
-# %% ../nbs/11_demo.ipynb #301520fd
+# %% ../nbs/11_demo.ipynb #541d8112
 def demo_corpus(n_per_speaker:int=48,  # utterances of the six emotions a speaker, at least 6
-                seed:int=0,
+                seed:int=0,            # another seed, another corpus by the same ten voices
                )->Path:                # root of the corpus
-    "The demo corpus, spoken once into the user's cache (`SER_NBDEV_CACHE` moves it)."
+    "The demo corpus, spoken once into the user's cache (the environment variable `SER_NBDEV_CACHE` moves it)."
     from platformdirs import user_cache_path
     cache = Path(os.environ.get('SER_NBDEV_CACHE') or user_cache_path('ser_nbdev'))
     root = cache/f'demo{RECIPE}-{n_per_speaker}-{seed}'
     if root.exists(): return root
     cache.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f'.{root.name}.', dir=cache)) # of this process alone: others may speak it at the same time
+    for old in cache.glob(f'.{root.name}.*'): # left by a process that was killed more than an hour ago
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > 3600: shutil.rmtree(old)
+    part = Path(tempfile.mkdtemp(prefix=f'.{root.name}.', dir=cache))
     try:
         speak_corpus(part, n_per_speaker, seed)
         try: part.rename(root)
         except OSError:
-            if not root.exists(): raise
+            if not root.exists(): raise # else another process was faster, and its corpus is the same
     finally: shutil.rmtree(part, ignore_errors=True)
     return root
