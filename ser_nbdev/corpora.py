@@ -765,12 +765,13 @@ def read_label_table(path # CSV file with the heading `Name,Label`
         else: good[row[0]] = row[1]
     return turn_table(good, good.values()), pd.DataFrame(bad, columns=['line','row','reason'])
 
-# %% ../nbs/10_corpora.ipynb #65808158
+# %% ../nbs/10_corpora.ipynb #cd3391b1
 _PLAIN = {(m, n) for ms, ns in [
     ('numpy numpy.core.multiarray numpy._core.multiarray', 'ndarray dtype _reconstruct scalar'), ('numpy.core.numeric numpy._core.numeric', '_frombuffer'),
     ('pandas pandas.core.frame', 'DataFrame'), ('pandas.core.internals pandas.core.internals.managers', 'BlockManager'), ('pandas._libs.internals', '_unpickle_block'),
     ('pandas pandas.indexes.base pandas.core.indexes.base pandas.core.indexes.range pandas.core.indexes.numeric', '_new_Index Index RangeIndex Int64Index'),
-    ('builtins __builtin__', 'slice'), ('_codecs', 'encode')] for m in ms.split() for n in ns.split()}
+    ('pandas pandas.core.arrays.string_', 'StringDtype'), ('pandas.arrays pandas.core.arrays.string_arrow', 'ArrowStringArray'),
+    ('pyarrow.lib', '_restore_array type_for_alias py_buffer'), ('builtins __builtin__', 'slice'), ('_codecs', 'encode')] for m in ms.split() for n in ns.split()}
 
 class _Node:
     "Stands for an object the pickle asks for: what it was to be made with, and its state."
@@ -781,7 +782,7 @@ class _Node:
     def __init__(self, *args): pass
     def __setstate__(self, state): self.state = state
 
-# %% ../nbs/10_corpora.ipynb #9adbffb4
+# %% ../nbs/10_corpora.ipynb #b5afc801
 class _Limited:
     "A file that ends in an error after so many bytes."
     def __init__(self, f, left:int): self.f, self.left = f, left
@@ -795,10 +796,10 @@ class _Limited:
 class _Unpickler(pickle._Unpickler):
     "Makes nodes of the names on the list, and refuses the others."
     def find_class(self, module, name):
-        if (module, name) not in _PLAIN: raise CorpusError(f"asks for {module}.{name}, which no table of arrays needs; refused, nothing was run (a table of your own: save it with object columns)")
+        if (module, name) not in _PLAIN: raise CorpusError(f"asks for {module}.{name}, which no table of arrays needs; refused, nothing was run")
         return type(name, (_Node,), {})
 
-# %% ../nbs/10_corpora.ipynb #72f2c8e9
+# %% ../nbs/10_corpora.ipynb #559d83ee
 def _kind(x)->str: return type(x).__name__ if isinstance(x, _Node) else ''
 
 def _bytes(x): return x.args[0].encode('latin-1') if _kind(x) == 'encode' else x.encode('latin-1') if isinstance(x, str) else x
@@ -808,7 +809,14 @@ def _dtype(x:_Node)->np.dtype: # plain numbers, strings or objects; nothing stru
     if _kind(x) != 'dtype' or not re.fullmatch(r'[fiubSU]\d+|O8?', code) or (x.state and any(x.state[2:5])): raise CorpusError(f'a column of type {code}')
     return np.dtype(code if code[0] in 'Ob' else order+code)
 
+def _strings(x:_Node)->np.ndarray: # text as pandas 3 keeps it: Arrow's one long string and where each piece ends
+    kind, n, gaps, start, (_, ends, text) = x.state['_pa_array'].args[0][:5]
+    ends = np.frombuffer(ends.args[0], 'i8' if kind.args[0] == 'large_string' else 'i4')[start:start+n+1]
+    if gaps or len(ends) != n+1: raise CorpusError('a column of text with gaps')
+    return np.array([bytes(text.args[0][a:b]).decode() for a, b in zip(ends, ends[1:])], object)
+
 def _array(x:_Node)->np.ndarray: # numbers, or what the cells of an object array hold
+    if _kind(x) == 'ArrowStringArray': return _strings(x)
     if _kind(x) == '_frombuffer':
         buf, dt, shape, order = x.args
         return np.frombuffer(buf, _dtype(dt)).reshape(shape, order=order)
@@ -820,7 +828,7 @@ def _array(x:_Node)->np.ndarray: # numbers, or what the cells of an object array
     for i, c in enumerate(data): cells[i] = c
     return cells.reshape(shape)
 
-# %% ../nbs/10_corpora.ipynb #fa07380a
+# %% ../nbs/10_corpora.ipynb #997f50f0
 def _cell(x): # what a cell of the table may hold: text, a number, an array of numbers
     if _kind(x) == 'scalar': return np.frombuffer(_bytes(x.args[1]), _dtype(x.args[0]))[0].item()
     if isinstance(x, _Node):
@@ -837,7 +845,7 @@ def _blocks(manager:_Node)->tuple: # names of the columns; (values [n_columns, n
         old = manager.state[3]['0.14.1']
         blocks, axes = [(b['values'], b['mgr_locs']) for b in old['blocks']], old['axes']
     where = lambda p: range(*p.args) if _kind(p) == 'slice' else _array(p)
-    return [_cell(c) for c in _array(axes[0].args[1]['data'])], [(_array(v), where(p)) for v, p in blocks]
+    return [_cell(c) for c in _array(axes[0].args[1]['data'])], [(np.atleast_2d(_array(v)), where(p)) for v, p in blocks]
 
 def _frame(x:_Node)->pd.DataFrame: # the table a tree of nodes stands for
     if _kind(x) != 'DataFrame': raise CorpusError(f'{_kind(x) or type(x).__name__} where a DataFrame should be')
