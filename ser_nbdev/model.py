@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['ATTENTION', 'AttentionPooling', 'WindowAttentionCell', 'StackFrames', 'build_model', 'attention_model']
 
-# %% ../nbs/02_model.ipynb #0bf9837a
-import contextlib, os
+# %% ../nbs/02_model.ipynb #85c8438b
+import contextlib, logging, os
 import numpy as np
 
-# %% ../nbs/02_model.ipynb #4f4d771a
+# %% ../nbs/02_model.ipynb #0f1ef433
 @contextlib.contextmanager
 def _quiet_stderr():
     "Hold back what native libraries write to standard error while they load."
     if 'TF_CPP_MIN_LOG_LEVEL' in os.environ and os.environ['TF_CPP_MIN_LOG_LEVEL']!='3': yield; return
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try: yield

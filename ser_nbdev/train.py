@@ -99,7 +99,7 @@ def normalised(config:TrainConfig,  # says how
     cmvn = fit_cmvn(features, None if speakers else fold.train, speakers)
     return Normalised(features, cmvn, speakers), cmvn
 
-# %% ../nbs/03_train_multigpu.ipynb #1f177fa8
+# %% ../nbs/03_train_multigpu.ipynb #b4f6ffbd
 class Batches(keras.utils.PyDataset):
     "A `BucketIterator` as Keras wants it."
     def __init__(self,
@@ -112,7 +112,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, i):
         (x, mask), y = self.it[i]
         extra = self.it.multiple*((x.shape[1]//self.it.multiple + i)%2)
-        return (np.pad(x, ((0,0), (0,extra), (0,0))), np.pad(mask, ((0,0), (0,extra)))), y
+        return (np.pad(x, ((0,0), (0,extra), (0,0))), np.pad(mask, ((0,0), (0,extra))).astype(np.uint8)), y
 
 # %% ../nbs/03_train_multigpu.ipynb #1a8ec423
 @keras.saving.register_keras_serializable('ser_nbdev')
@@ -293,20 +293,22 @@ def _open_run(out, info):
     else: _atomic(out/'config.json', lambda p: p.write_text(json.dumps(info, indent=1), encoding='utf-8'))
     return out
 
-# %% ../nbs/03_train_multigpu.ipynb #d1d4f5cb
+# %% ../nbs/03_train_multigpu.ipynb #c5978319
+def _fixed_batches(view, labels, rows, batch_size, multiple):
+    "Batches that don't change, two of them at least, so that Keras leaves the time axis free."
+    return BucketIterator(view, labels, rows, batch_size=min(batch_size, max(1, -(-len(rows)//2))), multiple=multiple, shuffle=False)
+
 def _iterators(config, view, labels, fold):
     "Training batches that change, validation batches that don't."
-    kw = dict(n_buckets=config.n_buckets, multiple=config.stack, seed=config.random_seed)
-    half = min(config.batch_size, max(1, -(-len(fold.valid)//2)))     # two batches at least: see `Batches`
-    return (BucketIterator(view, labels, fold.train, batch_size=config.batch_size, **kw),
-            BucketIterator(view, labels, fold.valid, batch_size=half, shuffle=False, **kw))
+    return (BucketIterator(view, labels, fold.train, batch_size=config.batch_size, n_buckets=config.n_buckets, multiple=config.stack, seed=config.random_seed),
+            _fixed_batches(view, labels, fold.valid, config.batch_size, config.stack))
 
 def _class_weights(labels):
     "Weight of each class: the inverse of its frequency, one on average."
     n = np.bincount(labels)
     return {i:len(labels)/(np.count_nonzero(n)*c) for i,c in enumerate(n) if c}
 
-# %% ../nbs/03_train_multigpu.ipynb #5e048d96
+# %% ../nbs/03_train_multigpu.ipynb #5ee96e8a
 def predict_logits(model,              # from `build_model`
                    features,           # normalised, indexable
                    rows,               # which
@@ -314,8 +316,8 @@ def predict_logits(model,              # from `build_model`
                    multiple:int=1,     # the model's `stack`
                   )->np.ndarray:       # logits [n_rows, n_classes], in the order of `rows`
     "Logits of each row, batched by length."
-    it = BucketIterator(features, np.zeros(len(features), int), rows, batch_size=batch_size, multiple=multiple, shuffle=False)
-    logits = np.concatenate([ops.convert_to_numpy(model.predict_on_batch(list(it[i][0]))) for i in range(len(it))])
+    it = _fixed_batches(features, np.zeros(len(features), int), rows, batch_size, multiple)
+    logits = model.predict(Batches(it), verbose=0)
     at = {r:i for i,r in enumerate(np.concatenate(it.plan))}
     return logits[[at[r] for r in rows]]
 
