@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np, scipy.fft, soundfile, soxr
 from numpy.lib.stride_tricks import as_strided
 
-# %% ../nbs/00_features.ipynb #452c66cc
+# %% ../nbs/00_features.ipynb #24dfe7a0
 SR = 16_000   # every feature is computed at this sampling rate, Hz
 
 class AudioError(ValueError):
@@ -28,21 +28,21 @@ def _decode(f:soundfile.SoundFile # opened for reading
            )->np.ndarray:         # float32 mono at 16 kHz, [n_samples]
     "Decode block by block, average the channels, resample."
     rs = None if f.samplerate==SR else soxr.ResampleStream(f.samplerate, SR, 1, dtype='float32')
-    parts, more = [np.zeros(0, np.float32)], True
+    y, more = bytearray(), True
     while more:
         x = f.read(10*f.samplerate, dtype='float32', always_2d=True).mean(1)
         more = len(x)>0
-        parts.append(x if rs is None else rs.resample_chunk(x, last=not more))
-    return np.concatenate(parts)
+        y += (x if rs is None else rs.resample_chunk(x, last=not more)).data
+    return np.frombuffer(y, np.float32)
 
-# %% ../nbs/00_features.ipynb #6dc1b87d
+# %% ../nbs/00_features.ipynb #59f20f51
 def _check(y:np.ndarray,     # waveform
            name='waveform',  # what to call it in the error
           ):
     "Refuse what no feature can be computed from."
     if not len(y): raise AudioError(f'{name}: 0 samples; remove it')
-    bad = np.count_nonzero(~np.isfinite(y))
-    if bad: raise AudioError(f'{name}: NaN or Inf in {bad} of {len(y)} samples; write the file again')
+    if not np.isfinite([y.min(), y.max()]).all():
+        raise AudioError(f'{name}: NaN or Inf in {np.count_nonzero(~np.isfinite(y))} of {len(y)} samples; write the file again')
 
 def load_audio(path, # file of any format, rate, depth and number of channels that libsndfile reads
               )->np.ndarray: # float32 mono at 16 kHz in [-1, 1], [n_samples]
@@ -147,17 +147,17 @@ def mel_filters(n_mels:int=26 # bands
     up, down = (f-hz[:-2])/width[:-1], (hz[2:]-f)/width[1:]
     return np.maximum(0, np.minimum(up, down)).astype(np.float32)
 
-# %% ../nbs/00_features.ipynb #b6a56269
+# %% ../nbs/00_features.ipynb #ca3dce55
 @lru_cache
 def _dct_lifter(n_mels, n_mfcc, lifter):
     "Orthonormal DCT-II, then a sine lifter, as one matrix [n_mels, n_mfcc]."
     D = scipy.fft.dct(np.eye(n_mels), norm='ortho')[:,:n_mfcc]
-    return (D*(1+lifter/2*np.sin(np.pi*np.arange(1, n_mfcc+1)/lifter))).astype(np.float32)
+    return (D*(1+lifter/2*np.sin(np.pi*np.arange(1, n_mfcc+1)/max(lifter, 1)))).astype(np.float32)
 
 def cepstrum(P:np.ndarray,  # power spectrum [n_frames, 1 + n_fft//2]
              n_mfcc:int=20, # coefficients, the 0th among them
              n_mels:int=40, # mel bands
-             lifter:int=22, # length of the sine lifter
+             lifter:int=22, # length of the sine lifter, 0: none
             )->np.ndarray:  # float32 [n_frames, n_mfcc]
     "Mel bands, decibels, cosine transform, lifter."
     return 10*np.log10(np.maximum(P @ mel_filters(n_mels), 1e-10)) @ _dct_lifter(n_mels, n_mfcc, lifter)
@@ -165,7 +165,7 @@ def cepstrum(P:np.ndarray,  # power spectrum [n_frames, 1 + n_fft//2]
 def mfcc(y:np.ndarray,     # waveform at 16 kHz, float32 [n_samples]
          n_mfcc:int=20,    # coefficients, the 0th among them
          n_mels:int=40,    # mel bands
-         lifter:int=22     # length of the sine lifter
+         lifter:int=22     # length of the sine lifter, 0: none
         )->np.ndarray:     # float32 [n_frames, n_mfcc]
     "Mel-frequency cepstral coefficients of the pre-emphasised signal (Davis & Mermelstein 1980), librosa's convention."
     return cepstrum(speech_power(y), n_mfcc, n_mels, lifter)
@@ -342,23 +342,24 @@ def feature_names(features='lld32' # name of a registered set, or a set
     "The columns of a feature set."
     return list(feature_set(features).columns)
 
-# %% ../nbs/00_features.ipynb #cde312f4
+# %% ../nbs/00_features.ipynb #b35c42c2
 np.empty(24<<20, np.uint8) # once a block of this size has been freed, glibc keeps freed memory instead of fetching it page by page again: a third faster
 _PIECE, _HALO = 1000, 20 # frames; the path looks 10 frames around, the longest frame 4, the derivative 2
 
-def _piecewise(compute:Callable, # (waveform, peak) -> [n_frames, n_features]
-               y:np.ndarray,     # waveform
-              )->np.ndarray:     # [n_frames, n_features]
+def _piecewise(fs:FeatureSet,   # what to compute
+               y:np.ndarray,    # waveform at 16 kHz, float32 [n_samples]
+              )->np.ndarray:    # float32 [n_frames, n_features]
     "Compute a long waveform piece by piece, with the same result."
-    peak, n, out = np.abs(y).max(), n_frames(len(y)), []
+    peak, n = max(y.max(), -y.min()), n_frames(len(y))
+    out = np.empty((n, len(fs.columns)), np.float32)
     for a in range(0, n, _PIECE):
         b = min(n, a+_PIECE)
         first, last = max(0, a-_HALO), b+_HALO
         piece = y[first*HOP:last*HOP if last<n else None]
-        out.append(compute(piece, peak)[a-first:b-first])
-    return np.concatenate(out)
+        out[a:b] = fs.compute(piece, peak)[a-first:b-first]
+    return out
 
-# %% ../nbs/00_features.ipynb #852095de
+# %% ../nbs/00_features.ipynb #384fca89
 def extract(y:np.ndarray,      # mono waveform, floats in [-1, 1], [n_samples]
             sr:int=SR,         # its sampling rate, Hz
             features='lld32',  # name of a feature set, or a set
@@ -369,7 +370,7 @@ def extract(y:np.ndarray,      # mono waveform, floats in [-1, 1], [n_samples]
         raise AudioError(f'expected mono floats in [-1, 1] of shape [n_samples], got {y.dtype} of shape {list(y.shape)}; load_audio reads files so')
     _check(y)
     y = y.astype(np.float32, order='C', copy=False)
-    return _piecewise(feature_set(features).compute, y if sr==SR else soxr.resample(y, sr, SR))
+    return _piecewise(feature_set(features), y if sr==SR else soxr.resample(y, sr, SR))
 
 # %% ../nbs/00_features.ipynb #bf936a92
 class CMVN:
