@@ -203,21 +203,22 @@ def _fake_dialogues()->list[str]: # the release's 151 names: 15 scenarios, eithe
     scenarios = [f'impro0{i}' for i in range(1, 9)] + ['script01_1','script01_2','script01_3','script02_1','script02_2','script03_1','script03_2']
     return [f'Ses0{s}{w}_{d}' for d in sorted(scenarios, key=lambda d: (d[-1], d)) for w in 'FM' for s in range(1, 6)] + ['Ses05M_script01_1b']
 
-# %% ../nbs/10_corpora.ipynb #a9790280
+# %% ../nbs/10_corpora.ipynb #c7d80edf
 def _fake_turns(counts:dict, # label -> turns
                 dialogues:int,# how many of the 151
                 rng          # NumPy random generator
                )->pd.DataFrame: # the truth, all columns but path and duration
     "Invent turns: who speaks, in which dialogue, with which label, when, how rated."
-    labels, rows, number, clock = rng.permutation([c for c, n in counts.items() for _ in range(n)]), [], {}, {}
+    labels, names = rng.permutation([c for c, n in counts.items() for _ in range(n)]), _fake_dialogues()[:dialogues]
+    rows, number, clock = [], {}, {}
     for i, label in enumerate(labels):
-        d = _fake_dialogues()[:dialogues][i%dialogues]
+        d = names[i%dialogues]
         who, start = 'FM'[rng.integers(2)], clock.get(d, 0) + rng.integers(100, 30_000)/1e4
         n = number[d, who] = number.get((d, who), -1)+1
         end = clock[d] = round(start + rng.integers(5_000, 90_000)/1e4, 4)
         v, a, dom = rng.integers(2, 11, 3)/2
         rows.append(dict(name=f'{d}_{who}{n:03}', emotion=str(label), speaker=d[:5]+who, session=d[:5], gender='female' if who=='F' else 'male',
-            text='' if i%97==5 else 'Yeah.' if i%12==7 else f'Voilà, line {i} of {d}.', script=d[7:].split('_')[0][:len('impro01') if 'impro' in d else len('script01')],
+            text='' if i%97==5 else 'Yeah.' if i%12==7 else f'Voilà, line {i} of {d}.', script=d.split('_')[1],
             dialogue=d, scripted='script' in d, start=round(start, 4), end=end, valence=v, arousal=a, dominance=dom))
     return pd.DataFrame(rows)
 
@@ -582,7 +583,7 @@ def _listen(path)->dict|None: # sampling rate, fingerprint, clipped, silent; Non
     full = loud >= .999
     return dict(rate=sr, sound=hashlib.sha1(y.tobytes()).hexdigest(), clipped=bool((full[2:] & full[1:-1] & full[:-2]).any()), silent=not (loud > 1e-3).any())
 
-# %% ../nbs/10_corpora.ipynb #67c19c96
+# %% ../nbs/10_corpora.ipynb #0e18d85b
 def validate(name:str,        # key in `CORPORA`
              root,            # the corpus' folder
              audio:bool=True, # listen to every file; False: labels and headers only
@@ -592,7 +593,8 @@ def validate(name:str,        # key in `CORPORA`
     from tqdm.auto import tqdm
     c, (df, unlabelled) = CORPORA.get(name), _read(name, root, **kwargs)
     there = np.array([Path(p).is_file() for p in df.path])
-    heard = {n:_listen(p) for n, p in tqdm(df.path[there].items(), total=sum(there), leave=False, desc='listening', disable=bool(os.environ.get('TQDM_DISABLE')))} if audio else {n:None for n in df.index[df.duration.isna() & there]}
+    bar = tqdm(df.path[there].items() if audio else [], total=sum(there), leave=False, desc='listening', disable=not audio or bool(os.environ.get('TQDM_DISABLE')))
+    heard = {n:_listen(p) for n, p in bar} or {n:None for n in df.index[df.duration.isna() & there]}
     h = pd.DataFrame.from_dict({n:v for n, v in heard.items() if v}, orient='index', columns=['rate','sound','clipped','silent'])
     twins = [list(g.index) for _, g in h.groupby('sound') if len(g) > 1]
     return Report(name, df.emotion.value_counts().to_dict(), c.expected, dict(found=df.speaker[df.speaker!=''].nunique(), expected=c.speakers), df.duration.sum()/3600,
@@ -698,22 +700,22 @@ def _deal(x:np.ndarray,   # what each unit brings, [n_units, n_columns]
         total[group[u]] += x[u]
     return group, total
 
-# %% ../nbs/10_corpora.ipynb #9902913b
+# %% ../nbs/10_corpora.ipynb #2b0ceb35
 def _balanced(x:np.ndarray, k:int, rng, rounds:bool)->np.ndarray: # group of each unit, int [n_units]
     "Deal, then swap the pair that lowers the groups' squared sums most, until none does."
     group, total = _deal(x, k, rng, rounds)
+    if len(x) > 500: return group # so many are even enough as dealt
     overlap = x@x.T
-    while len(x) < 500: # more units than that are even enough as dealt
+    while True:
         own = x@total.T
         move = own[:, group] - own[np.arange(len(x)), group][:, None] # what u would meet in v's group, less what it meets in its own
         change = move + move.T + overlap.diagonal()[:, None] + overlap.diagonal() - 2*overlap
         change[group[:, None] == group] = 0
         u, v = np.unravel_index(np.argmin(change), change.shape)
-        if change[u, v] > -1e-9: break
+        if change[u, v] > -1e-9: return group
         total[group[u]] += x[v]-x[u]
         total[group[v]] += x[u]-x[v]
         group[[u, v]] = group[[v, u]]
-    return group
 
 # %% ../nbs/10_corpora.ipynb #26dc8447
 def _groups(df:pd.DataFrame, by:str, k:int, rng)->list[tuple[str,np.ndarray]]: # name and row positions of each group
