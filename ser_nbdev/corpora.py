@@ -336,10 +336,10 @@ CORPORA['crema_d'] = Corpus('crema_d', 'Crowd-sourced Emotional Multimodal Actor
     expected=dict(ang=1271, dis=1271, fea=1271, hap=1271, neu=1087, sad=1271), speakers=91, licence='Open Database License 1.0', url='https://github.com/CheyneyComputerScience/CREMA-D',
     citation='Cao, Cooper, Keutmann, Gur, Nenkova, Verma: CREMA-D. IEEE Transactions on Affective Computing 5(4), 2014')
 
-# %% ../nbs/10_corpora.ipynb #a350acde
+# %% ../nbs/10_corpora.ipynb #8ca02341
 def read_savee(root:Path # folder with `DC`, `JE`, `JK`, `KL`, or with all files
               )->pd.DataFrame:
-    "SAVEE (Jackson and Haq 2011)."
+    "SAVEE (Haq and Jackson 2010)."
     def row(p):
         m = re.fullmatch(r'(DC|JE|JK|KL)_(a|d|f|h|n|sa|su)(\d\d)', f'{p.parent.name}_{p.stem}') or re.fullmatch(r'(DC|JE|JK|KL)_(a|d|f|h|n|sa|su)(\d\d)', p.stem)
         if not m: return None
@@ -786,13 +786,13 @@ def read_label_table(path # CSV file with the heading `Name,Label`
         else: good[row[0]] = row[1]
     return turn_table(good, good.values()), pd.DataFrame(bad, columns=['line','row','reason'])
 
-# %% ../nbs/10_corpora.ipynb #cd3391b1
+# %% ../nbs/10_corpora.ipynb #5c121620
 _PLAIN = {(m, n) for ms, ns in [
     ('numpy numpy.core.multiarray numpy._core.multiarray', 'ndarray dtype _reconstruct scalar'), ('numpy.core.numeric numpy._core.numeric', '_frombuffer'),
     ('pandas pandas.core.frame', 'DataFrame'), ('pandas.core.internals pandas.core.internals.managers', 'BlockManager'), ('pandas._libs.internals', '_unpickle_block'),
     ('pandas pandas.indexes.base pandas.core.indexes.base pandas.core.indexes.range pandas.core.indexes.numeric', '_new_Index Index RangeIndex Int64Index'),
     ('pandas pandas.core.arrays.string_', 'StringDtype'), ('pandas.arrays pandas.core.arrays.string_arrow', 'ArrowStringArray'),
-    ('pyarrow.lib', '_restore_array type_for_alias py_buffer'), ('builtins __builtin__', 'slice'), ('_codecs', 'encode')] for m in ms.split() for n in ns.split()}
+    ('pyarrow.lib', '_restore_array type_for_alias py_buffer'), ('builtins __builtin__', 'slice bytearray'), ('_codecs', 'encode')] for m in ms.split() for n in ns.split()}
 
 class _Node:
     "Stands for an object the pickle asks for: what it was to be made with, and its state."
@@ -820,10 +820,12 @@ class _Unpickler(pickle._Unpickler):
         if (module, name) not in _PLAIN: raise CorpusError(f"asks for {module}.{name}, which no table of arrays needs; refused, nothing was run")
         return type(name, (_Node,), {})
 
-# %% ../nbs/10_corpora.ipynb #559d83ee
+# %% ../nbs/10_corpora.ipynb #2f78b28d
 def _kind(x)->str: return type(x).__name__ if isinstance(x, _Node) else ''
 
-def _bytes(x): return x.args[0].encode('latin-1') if _kind(x) == 'encode' else x.encode('latin-1') if isinstance(x, str) else x
+def _bytes(x): # protocols below 5 write bytes as calls
+    if _kind(x) in ('encode','bytearray','py_buffer'): x = _bytes(x.args[0])
+    return x.encode('latin-1') if isinstance(x, str) else x
 
 def _dtype(x:_Node)->np.dtype: # plain numbers, strings or objects; nothing structured
     code, order = str(x.args[0]), x.state[1] if x.state else '='
@@ -832,15 +834,16 @@ def _dtype(x:_Node)->np.dtype: # plain numbers, strings or objects; nothing stru
 
 def _strings(x:_Node)->np.ndarray: # text as pandas 3 keeps it: Arrow's one long string and where each piece ends
     kind, n, gaps, start, (_, ends, text) = x.state['_pa_array'].args[0][:5]
-    ends = np.frombuffer(ends.args[0], 'i8' if kind.args[0] == 'large_string' else 'i4')[start:start+n+1]
+    ends = np.frombuffer(_bytes(ends), 'i8' if kind.args[0] == 'large_string' else 'i4')[start:start+n+1]
     if gaps or len(ends) != n+1: raise CorpusError('a column of text with gaps')
-    return np.array([bytes(text.args[0][a:b]).decode() for a, b in zip(ends, ends[1:])], object)
+    text = bytes(_bytes(text))
+    return np.array([text[a:b].decode() for a, b in zip(ends, ends[1:])], object)
 
 def _array(x:_Node)->np.ndarray: # numbers, or what the cells of an object array hold
     if _kind(x) == 'ArrowStringArray': return _strings(x)
     if _kind(x) == '_frombuffer':
         buf, dt, shape, order = x.args
-        return np.frombuffer(buf, _dtype(dt)).reshape(shape, order=order)
+        return np.frombuffer(_bytes(buf), _dtype(dt)).reshape(shape, order=order)
     if _kind(x) != '_reconstruct': raise CorpusError(f'{_kind(x) or type(x).__name__} where an array should be')
     shape, dt, fortran, data = x.state[-4:]
     dt = _dtype(dt)
