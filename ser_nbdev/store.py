@@ -5,273 +5,299 @@
 # %% auto #0
 __all__ = ['StoreError', 'source_identity', 'FeatureStore', 'extract_corpus', 'write_store', 'ser_features']
 
-# %% ../nbs/12_store.ipynb #95448df4
+# %% ../nbs/12_store.ipynb #2dec0fd2
 import hashlib, json, os, sys, time, warnings
 from functools import cached_property, lru_cache
 from pathlib import Path
 import joblib, numpy as np, pandas as pd, pyarrow as pa
+from fastcore.basics import patch
 from fastcore.script import call_parse
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
+from .corpora import read_corpus
 from .features import FEATURE_SETS, FeatureSet, AudioError, feature_set, load_audio, extract
 
-# %% ../nbs/12_store.ipynb #d0c76f62
+# %% ../nbs/12_store.ipynb #53bf9b88
 class StoreError(ValueError):
     "A store that cannot be written, or that holds something else than was asked for."
 
-# %% ../nbs/12_store.ipynb #1d993534
-def source_identity(path # file
-                   )->tuple[int,str]: # size in bytes and content hash; (-1, '') if it cannot be read
-    "What tells one recording from another: its content, not its name or date."
-    h, n = hashlib.blake2b(digest_size=16), 0
-    try:
-        with open(path, 'rb') as f:
-            while block := f.read(1<<20): h.update(block); n += len(block)
-    except OSError: return -1, ''
-    return n, h.hexdigest()
-
-# %% ../nbs/12_store.ipynb #1864856f
 def _atomic(path:Path, # file to write
             write,     # takes an open binary file
            ):
-    "Write under another name, then rename: the file is there whole or not at all."
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    "Write under another name, flush to the disk, rename."
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
-        with open(tmp, 'wb') as f:
+        with open(part, 'wb') as f:
             write(f)
-            f.flush(); os.fsync(f.fileno())
-        os.replace(tmp, path)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(part, path)
     except OSError as e:
-        tmp.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise StoreError(f'{path.parent}: cannot write: {e.strerror or e}; make room and run again, what is finished is kept') from e
 
-def _write_table(path, table):
-    "One Arrow IPC file holding one record batch."
+# %% ../nbs/12_store.ipynb #debb9905
+def source_identity(path          # of a recording
+                   )->tuple[int,str]: # size in bytes and BLAKE2 hash of the content; (-1, '') if it cannot be read
+    "What tells one recording from another."
+    h, n = hashlib.blake2b(digest_size=16), 0
+    try:
+        with open(path, 'rb') as f:
+            while block := f.read(1<<20):
+                h.update(block)
+                n += len(block)
+    except OSError: return -1, ''
+    return n, h.hexdigest()
+
+# %% ../nbs/12_store.ipynb #dfbaee2b
+def _metadata(fs:FeatureSet, dtype, **more)->dict: # Arrow schema metadata
+    "What is written wherever the numbers go."
+    return {'ser_nbdev': json.dumps(dict(features=fs.name, version=fs.version, fingerprint=fs.fingerprint, columns=list(fs.columns), dtype=np.dtype(dtype).name, **more))}
+
+def _write_table(path, table, metadata):
+    "One Arrow file."
     def write(f):
-        with pa.ipc.new_file(f, table.schema) as w: w.write_table(table)
+        with pa.ipc.new_file(f, table.schema.with_metadata(metadata)) as w: w.write_table(table.replace_schema_metadata(metadata))
     _atomic(path, write)
 
-# %% ../nbs/12_store.ipynb #3d564826
-def _write_shard(path, names, ids, arrays, fs, dtype, failures):
-    "The arrays of some utterances one below the other, with the identity of their sources."
-    n, t = len(fs.columns), pa.from_numpy_dtype(dtype)
-    x = np.concatenate([np.zeros((0, n), dtype), *(np.asarray(a, dtype) for a in arrays)])
-    frames = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel(), type=t), n)
-    offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int64)
-    table = pa.table(dict(name=pa.array(names, pa.string()), size=pa.array([s for s,_ in ids], pa.int64()),
-                          hash=pa.array([h for _,h in ids], pa.string()), x=pa.LargeListArray.from_arrays(offsets, frames)))
-    _write_table(path, table.replace_schema_metadata(_metadata(fs, dtype, failures=failures)))
-
-def _metadata(fs, dtype, **more):
-    "What is written wherever the numbers go."
-    d = dict(features=fs.name, version=fs.version, fingerprint=fs.fingerprint, columns=fs.columns, dtype=np.dtype(dtype).name, **more)
-    return {'ser_nbdev': json.dumps(d)}
-
-# %% ../nbs/12_store.ipynb #5e19b7c3
-def _open_table(path):
-    "Memory-map an Arrow file: its table and its metadata."
+def _open_table(path)->tuple[pa.Table,dict]: # memory-mapped, and its metadata
+    "The way back."
     with pa.memory_map(str(path)) as f: table = pa.ipc.open_file(f).read_all()
     return table, json.loads(table.schema.metadata[b'ser_nbdev'])
 
-def _open_shard(path):
-    "The offsets of the utterances and all frames as one view [n_frames, n_features]."
-    x = _open_table(path)[0]['x'].chunk(0)
-    return x.offsets.to_numpy(), x.values.flatten().to_numpy().reshape(-1, x.type.value_type.list_size)
+# %% ../nbs/12_store.ipynb #135bfbc4
+def _write_shard(path, names, ids, arrays, fs, dtype, failures):
+    "Name, size, hash and features of some utterances."
+    width = len(fs.columns)
+    x = np.concatenate([np.zeros((0, width), dtype), *(np.asarray(a, dtype) for a in arrays)])
+    frames = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), width)
+    offsets = np.cumsum([0, *map(len, arrays)]).astype(np.int64)
+    table = pa.table(dict(name=pa.array(names, pa.string()), size=pa.array([n for n,_ in ids], pa.int64()),
+                          hash=pa.array([h for _,h in ids], pa.string()), x=pa.LargeListArray.from_arrays(offsets, frames)))
+    _write_table(path, table, _metadata(fs, dtype, failures=failures))
 
-# %% ../nbs/12_store.ipynb #0d9329ff
-def _extract_shard(rows, # (name, path, where its features lie already: (content hash, shard, row) or None), ...
-                   fs, dtype, folder):
-    "Make one shard unless it is there, and say what is in it."
-    ids = [source_identity(path) for _,path,_ in rows]
-    key = hashlib.blake2b(json.dumps([fs.fingerprint, np.dtype(dtype).name, [[r[0],*i] for r,i in zip(rows, ids)]]).encode(), digest_size=16).hexdigest()
-    path = folder/f'{key}.arrow'
-    if not path.exists():
-        arrays, good, failures = [], [], []
-        with threadpool_limits(1):
-            for k,((name,source,old),(_,content)) in enumerate(zip(rows, ids)):
-                try: arrays.append(_reuse(folder, old) if old and content and old[0]==content else extract(load_audio(source), features=fs))
-                except Exception as e: failures.append([name, _reason(e, source)])
-                else: good.append(k)
-        _write_shard(path, [rows[k][0] for k in good], [ids[k] for k in good], arrays, fs, dtype, failures)
-    return path.name, _summary(path)
+def _open_shard(path)->tuple[np.ndarray,np.ndarray]: # first frame of each utterance and one past the last, [n+1]; all frames [n_frames, n_features]
+    "Views into a memory-mapped shard."
+    x = _open_table(path)[0]['x'].combine_chunks()
+    width = x.type.value_type.list_size
+    return x.offsets.to_numpy(), x.values.flatten().to_numpy().reshape(-1, width)
 
-def _reason(e, source):
-    "One line."
-    return str(e).removeprefix(f'{source}: ') if isinstance(e, AudioError) else f'{type(e).__name__}: {e}'.splitlines()[0]
+# %% ../nbs/12_store.ipynb #ab9d0eab
+_OURS = ['n_frames', 'source_size', 'source_hash', 'shard', 'row'] # columns that the index adds to the corpus table
 
-def _reuse(folder, old):
-    "The features that an earlier run has left."
-    offsets, x = _open_shard(folder/old[1])
-    return x[offsets[old[2]]:offsets[old[2]+1]]
+def _describe(m)->str: return f'{m["features"]} version {m["version"]} ({m["dtype"]}, {m["fingerprint"]})'
 
-def _summary(path):
-    "Name, frames, size and hash of every utterance of a shard, and its failures."
-    table, meta = _open_table(path)
-    n = np.diff(table['x'].chunk(0).offsets.to_numpy()).tolist()
-    return list(zip(table['name'].to_pylist(), n, table['size'].to_pylist(), table['hash'].to_pylist())), meta['failures']
+class FeatureStore:
+    "Opened features: `store[i]` is a view `[n_frames, n_features]` into a memory-mapped file."
+    def __init__(self,
+                 path,          # folder of the store
+                 features=None, # name of a feature set, or a set, that it has to hold (default: what it says it holds)
+                ):
+        self.path = Path(path)
+        if not (self.path/'index.arrow').exists(): raise StoreError(f'{path}: no finished store; run extract_corpus (again), what is finished is kept')
+        self._index, m = _open_table(self.path/'index.arrow')
+        now = FEATURE_SETS.get(m['features']) if features is None else feature_set(features)
+        if now and now.fingerprint!=m['fingerprint']:
+            raise StoreError(f'{path}: holds {_describe(m)}, expected {now.name} version {now.version} ({now.fingerprint}); extract into another folder, or delete this one')
+        self.features, self.version, self.fingerprint, self.columns, self.dtype = m['features'], m['version'], m['fingerprint'], m['columns'], np.dtype(m['dtype'])
+        self.lengths, self._shard, self._row = (self._index[c].to_numpy() for c in ('n_frames','shard','row'))
+        self._shards = [self.path/'shards'/s for s in m['shards']]
+        self._open = lru_cache(256)(_open_shard)
+    @cached_property
+    def frame(self)->pd.DataFrame: # index `name`
+        "The corpus table with `n_frames`."
+        return self._index.drop_columns(_OURS[1:]).to_pandas().set_index('name')
 
-# %% ../nbs/12_store.ipynb #59e18bc3
-_UTTERANCES, _BYTES = 64, 1<<26   # a shard is closed at either
+# %% ../nbs/12_store.ipynb #1cfa93d1
+@patch
+def __len__(self:FeatureStore): return len(self.lengths)
 
-def _plan(sizes):
-    "Which rows go into which shard."
+@patch
+def __getitem__(self:FeatureStore,
+                i:int,         # position in `frame`
+               )->np.ndarray:  # [n_frames, n_features], read-only
+    "The features of one utterance."
+    offsets, x = self._open(self._shards[self._shard[i]])
+    r = self._row[i]
+    return x[offsets[r]:offsets[r+1]]
+
+@patch
+def __reduce__(self:FeatureStore): return FeatureStore, (self.path,)
+
+@patch(as_prop=True)
+def sources(self:FeatureStore)->pd.DataFrame: # columns `source_size` in bytes, `source_hash`
+    "What every utterance was made from."
+    return self._index.select(['name', *_OURS[1:3]]).to_pandas().set_index('name')
+
+@patch(as_prop=True)
+def failures(self:FeatureStore)->pd.DataFrame: # columns `name`, `path`, `reason`
+    "Every recording that gave no features, and why."
+    return pd.read_csv(self.path/'report.csv', dtype=str, keep_default_na=False)
+
+@patch
+def __repr__(self:FeatureStore):
+    return f'{len(self)} utterances, {self.lengths.sum():,} frames of {self.features} version {self.version} ({self.dtype}), {len(self.failures)} failures'
+
+# %% ../nbs/12_store.ipynb #38de91d6
+_UTTERANCES, _BYTES = 64, 1<<26
+
+def _plan(sizes:list # of each recording, bytes
+         )->list:    # row positions of each shard
+    "Close a shard at 64 utterances or 64 MB."
     plan, total = [], 0
     for i,n in enumerate(sizes):
         if not plan or len(plan[-1])==_UTTERANCES or total+n>_BYTES: plan.append([]); total = 0
-        plan[-1].append(i); total += n
+        plan[-1].append(i)
+        total += n
     return plan
 
 def _size(path):
     try: return os.path.getsize(path)
     except OSError: return 0
 
-# %% ../nbs/12_store.ipynb #c8bfd83b
-def _check_target(out, fs, dtype):
-    "The store that is there already, if it is one of the same kind."
+# %% ../nbs/12_store.ipynb #f117a1a3
+def _shard_name(fs, dtype, names, ids):
+    "A shard's name is a hash of what it is made from."
+    what = json.dumps([fs.fingerprint, np.dtype(dtype).name, list(names), ids])
+    return hashlib.blake2b(what.encode(), digest_size=16).hexdigest() + '.arrow'
+
+def _summary(path)->tuple[list,list]: # (name, frames, size, hash) of each utterance; (name, reason) of each failure
+    "What is in a shard."
+    table, m = _open_table(path)
+    n = np.diff(_open_shard(path)[0]).tolist()
+    return list(zip(table['name'].to_pylist(), n, table['size'].to_pylist(), table['hash'].to_pylist())), m['failures']
+
+# %% ../nbs/12_store.ipynb #311e75ab
+def _features_of(source, content, old, fs, folder):
+    "From an older shard if the recording is the same, else from the recording."
+    if old is None or old[0]!=content: return extract(load_audio(source), features=fs)
+    offsets, x = _open_shard(folder/old[1])
+    return x[offsets[old[2]]:offsets[old[2]+1]]
+
+def _reason(e, source)->str: # one line
+    "Why a recording gives no features."
+    return str(e).removeprefix(f'{source}: ') if isinstance(e, AudioError) else f'{type(e).__name__}: {e}'.splitlines()[0]
+
+def _make_shard(rows:list,     # (name, path, (hash, shard, row) of its features in an older store, or None)
+                fs:FeatureSet, # what to compute
+                dtype:str,     # of the numbers
+                folder:Path,   # of the shards
+               )->tuple:       # the shard's file name and summary
+    "One task: hash, then copy or extract, then write."
+    ids, arrays, good, failures = [source_identity(path) for _,path,_ in rows], [], [], []
+    path = folder/_shard_name(fs, dtype, [r[0] for r in rows], ids)
+    if path.exists(): return path.name, _summary(path)
+    with threadpool_limits(1): # one thread for each process
+        for k,(name,source,old) in enumerate(rows):
+            try: arrays.append(_features_of(source, ids[k][1], old, fs, folder))
+            except Exception as e: failures.append((name, _reason(e, source)))
+            else: good.append(k)
+    _write_shard(path, [rows[k][0] for k in good], [ids[k] for k in good], arrays, fs, dtype, failures)
+    return path.name, _summary(path)
+
+# %% ../nbs/12_store.ipynb #e987061d
+def _finish(df, done, fs, dtype, out):
+    "Write report and index, drop the shards that the index does not name."
+    rows, failures = {}, []
+    for s,(_,(utterances,failed)) in enumerate(done):
+        rows.update({name: (n, size, content, s, r) for r,(name,n,size,content) in enumerate(utterances)})
+        failures += [(name, str(df.path[name]), reason) for name,reason in failed]
+    report = pd.DataFrame(failures, columns=['name','path','reason']).to_csv(index=False, lineterminator='\n')
+    _atomic(out/'report.csv', lambda f: f.write(report.encode()))
+    if not rows: raise StoreError(f'{out}: none of {len(df)} recordings gave features; the first, {failures[0][1]}: {failures[0][2]}' if failures else 'the corpus table is empty')
+    t = df.loc[list(rows)].drop(columns=_OURS, errors='ignore').rename_axis('name').reset_index()
+    t = t.assign(path=t.path.astype(str), **dict(zip(_OURS, map(list, zip(*rows.values())))))
+    shards = [name for name,_ in done]
+    _write_table(out/'index.arrow', pa.Table.from_pandas(t, preserve_index=False), _metadata(fs, dtype, shards=shards))
+    for f in [*out.glob('.*.part'), *(out/'shards').iterdir()]:
+        if f.name not in shards: f.unlink(missing_ok=True)
+    return FeatureStore(out, fs)
+
+# %% ../nbs/12_store.ipynb #8c12ef15
+def _old_store(out, fs, dtype):
+    "The store that lies in `out`, if it is of the same kind; refuse anything else."
     if not out.exists() or not any(out.iterdir()): return None
     if not (out/'index.arrow').exists():
         if (out/'shards').exists(): return None
-        raise StoreError(f'{out}: not empty and no store; choose another folder')
-    meta = _open_table(out/'index.arrow')[1]
-    if (meta['fingerprint'], meta['dtype'])!=(fs.fingerprint, np.dtype(dtype).name):
-        raise StoreError(f'{out}: holds {_label(meta)}, asked for {fs.name} version {fs.version} ({np.dtype(dtype).name}, {fs.fingerprint}); choose another folder or delete this one')
-    return FeatureStore(out)
+        raise StoreError(f'{out}: neither empty nor a store; choose another folder')
+    m = _open_table(out/'index.arrow')[1]
+    if (m['fingerprint'], m['dtype'])!=(fs.fingerprint, np.dtype(dtype).name):
+        raise StoreError(f'{out}: holds {_describe(m)}, asked for {fs.name} version {fs.version} ({np.dtype(dtype).name}, {fs.fingerprint}); choose another folder, or delete this one')
+    return FeatureStore(out, fs)
 
-def _label(meta): return f'{meta["features"]} version {meta["version"]} ({meta["dtype"]}, {meta["fingerprint"]})'
+def _prepare(df, features, out, dtype):
+    "Check what was asked for, make the folder, look up what is there."
+    fs, out = feature_set(features), Path(out)
+    if not df.index.is_unique: raise StoreError(f'{df.index[df.index.duplicated()][0]}: names must be unique')
+    s = _old_store(out, fs, dtype)
+    old = {} if s is None else {n: (h, s._shards[k].name, int(r)) for n,h,k,r in zip(s.frame.index, s.sources.source_hash, s._shard, s._row)}
+    (out/'shards').mkdir(parents=True, exist_ok=True)
+    return fs, out, old
 
-# %% ../nbs/12_store.ipynb #a81b7458
-_OURS = ['n_frames', 'source_size', 'source_hash', 'shard', 'row']
-
-def _finish(df, done, fs, dtype, out):
-    "Write report and index, then drop what they no longer name."
-    rows, failures = {}, []
-    for s,(_,(utterances,failed)) in enumerate(done):
-        for r,(name,n,size,content) in enumerate(utterances): rows[name] = n, size, content, s, r
-        failures += failed
-    report = pd.DataFrame([(n, str(df.path[n]), why) for n,why in failures], columns=['name','path','reason'])
-    _atomic(out/'report.csv', lambda f: f.write(report.to_csv(index=False).encode()))
-    if not rows: raise StoreError(f'{out}: none of {len(df)} recordings gave features; the first, {failures[0][0]}: {failures[0][1]}')
-    t = df.loc[list(rows)].drop(columns=_OURS, errors='ignore').rename_axis('name').reset_index()
-    t['path'] = t.path.astype(str)
-    t[_OURS] = list(rows.values())
-    table = pa.Table.from_pandas(t, preserve_index=False)
-    _write_table(out/'index.arrow', table.replace_schema_metadata(_metadata(fs, dtype, shards=[s for s,_ in done])))
-    keep = {s for s,_ in done}
-    for f in (out/'shards').iterdir():
-        if f.name not in keep: f.unlink()
-    return FeatureStore(out)
-
-# %% ../nbs/12_store.ipynb #56cd80a7
-class FeatureStore:
-    "Opened features: `store[i]` is a view `[n_frames, n_features]` into a memory-mapped file."
-    def __init__(self,
-                 path,         # the store's folder
-                 features=None # name of the feature set it must hold (default: any)
-                ):
-        self.path = Path(path)
-        if not (self.path/'index.arrow').exists():
-            raise StoreError(f'{path}: no finished store; run extract_corpus (again), what is finished is kept')
-        self._index, m = _open_table(self.path/'index.arrow')
-        now = FEATURE_SETS.get(m['features'])
-        if features is not None: now = feature_set(features)
-        if now and now.fingerprint!=m['fingerprint']:
-            raise StoreError(f'{path}: holds {_label(m)}, expected {now.name} version {now.version} ({now.fingerprint}); extract it again into another folder')
-        self.features, self.version, self.fingerprint, self.columns, self.dtype = m['features'], m['version'], m['fingerprint'], m['columns'], np.dtype(m['dtype'])
-        self._names = m['shards']
-        self.lengths, self._shard, self._row = (self._index[c].to_numpy() for c in ('n_frames','shard','row'))
-        self._open = lru_cache(256)(lambda name: _open_shard(self.path/'shards'/name))
-    def __len__(self): return len(self.lengths)
-    def __getitem__(self, i):
-        offsets, x = self._open(self._names[self._shard[i]])
-        r = self._row[i]
-        return x[offsets[r]:offsets[r+1]]
-    def __reduce__(self): return FeatureStore, (self.path,)
-    def __repr__(self): return f'{len(self)} utterances, {self.lengths.sum():,} frames of {self.features} version {self.version} ({self.dtype}), {len(self.failures)} failures'
-    @cached_property
-    def frame(self):
-        "The corpus table with `n_frames`."
-        return self._index.drop_columns(_OURS[1:]).to_pandas().set_index('name')
-    @cached_property
-    def sources(self):
-        "Size and content hash of every source file."
-        return self._index.select(['name','source_size','source_hash']).to_pandas().set_index('name')
-    @cached_property
-    def failures(self):
-        "Name, path and reason of every recording that gave no features."
-        return pd.read_csv(self.path/'report.csv', keep_default_na=False)
-
-# %% ../nbs/12_store.ipynb #f75e924a
-def extract_corpus(df:pd.DataFrame,     # corpus table: index `name`, column `path`
-                   features='lld32',    # name of a feature set, or a set
-                   out='features',      # folder of the store
-                   jobs:int|None=None,  # processes; None: one for a short job, else one a core
-                   backend:str='loky',  # joblib's backend: 'loky' here, 'dask' on a cluster
-                   scheduler:str|None=None, # Dask scheduler, `host:port`
-                   dtype='float32',     # 'float16' halves the size
-                   progress:bool=True,  # show a bar with the time left?
+# %% ../nbs/12_store.ipynb #06fa9d62
+def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column `path`
+                   features='lld32',        # name of a feature set, or a set
+                   out='features',          # folder of the store
+                   jobs:int|None=None,      # processes (default: one for a short job, else one a core)
+                   backend:str='loky',      # joblib backend: 'loky' on this machine, 'dask' on a cluster
+                   scheduler:str|None=None, # of the Dask cluster, `host:port`
+                   dtype:str='float32',     # 'float16' takes half of the space
+                   progress:bool=True,      # show a bar with the time left?
                   )->FeatureStore:
     "Extract what is new or changed, keep the rest, report what cannot be read."
-    fs, out = feature_set(features), Path(out)
-    if not df.index.is_unique: raise StoreError(f'names must be unique, {df.index[df.index.duplicated()][0]} is not')
-    old = _known(_check_target(out, fs, dtype))
-    (out/'shards').mkdir(parents=True, exist_ok=True)
+    fs, out, old = _prepare(df, features, out, dtype)
     paths = [os.path.abspath(p) for p in df.path]
     sizes = [_size(p) for p in paths]
-    if jobs is None: jobs = 1 if sum(sizes)<_BYTES else joblib.cpu_count()
-    plan = _plan(sizes)
-    tasks = (joblib.delayed(_extract_shard)([(df.index[i], paths[i], old.get(df.index[i])) for i in p], fs, dtype, (out/'shards').absolute()) for p in plan)
-    done = []
-    with joblib.parallel_config(backend, **(dict(scheduler_host=scheduler) if scheduler else {})), \
-         tqdm(total=len(df), unit='utt', disable=None if progress else True, leave=False) as bar:
-        for p,r in zip(plan, joblib.Parallel(n_jobs=-1 if backend=='dask' else jobs, return_as='generator')(tasks)):
-            done.append(r); bar.update(len(p))
+    if jobs is None: jobs = 1 if sum(sizes)<_BYTES and backend=='loky' else -1
+    plan, folder, done = _plan(sizes), (out/'shards').absolute(), []
+    tasks = (joblib.delayed(_make_shard)([(df.index[i], paths[i], old.get(df.index[i])) for i in p], fs, dtype, folder) for p in plan)
+    with joblib.parallel_config(backend, n_jobs=jobs, **(dict(scheduler_host=scheduler) if scheduler else {})), \
+         tqdm(total=len(df), unit=' recordings', disable=None if progress else True, leave=False) as bar:
+        for p,shard in zip(plan, joblib.Parallel(return_as='generator')(tasks)):
+            done.append(shard)
+            bar.update(len(p))
     store = _finish(df, done, fs, dtype, out)
-    if len(store)<len(df): warnings.warn(f'{len(df)-len(store)} of {len(df)} recordings gave no features; their reasons are in {out/"report.csv"}', stacklevel=2)
+    if len(store)<len(df): warnings.warn(f'{len(df)-len(store)} of {len(df)} recordings gave no features, the reasons are in {out/"report.csv"}', stacklevel=2)
     return store
 
-def _known(store):
-    "Where the features of each name lie in an earlier store."
-    if store is None: return {}
-    return {n:(h, store._names[s], int(r)) for n,h,s,r in zip(store.frame.index, store.sources.source_hash, store._shard, store._row)}
-
-# %% ../nbs/12_store.ipynb #df478d02
-def write_store(df:pd.DataFrame,  # corpus table
-                arrays,           # one [n_frames, n_features] per row
-                features,         # name of a feature set, or a set
-                out,              # folder of the store
-                dtype='float32',  # or 'float16'
+# %% ../nbs/12_store.ipynb #6a73d2ec
+def write_store(df:pd.DataFrame,      # corpus table
+                arrays,               # one [n_frames, n_features] a row
+                features,             # name of a feature set, or a set
+                out,                  # folder of the store
+                dtype:str='float32',  # or 'float16'
                )->FeatureStore:
-    "Store arrays that are at hand."
-    fs, out = feature_set(features), Path(out)
-    _check_target(out, fs, dtype)
-    (out/'shards').mkdir(parents=True, exist_ok=True)
-    arrays = [np.asarray(a, dtype) for a in arrays]
-    done = []
+    "Store arrays, one a row of the table."
+    fs, out, _ = _prepare(df, features, out, dtype)
+    arrays, done = [np.ascontiguousarray(a, dtype) for a in arrays], []
+    if len(arrays)!=len(df) or any(a.shape[1:]!=(len(fs.columns),) for a in arrays):
+        raise StoreError(f'{fs.name} needs {len(df)} arrays of shape [n_frames, {len(fs.columns)}], one for each row of the table')
     for p in _plan([a.nbytes for a in arrays]):
-        names = [df.index[i] for i in p]
-        ids = [(arrays[i].nbytes, hashlib.blake2b(np.ascontiguousarray(arrays[i]), digest_size=16).hexdigest()) for i in p]
-        key = hashlib.blake2b(json.dumps([fs.fingerprint, np.dtype(dtype).name, names, ids]).encode(), digest_size=16).hexdigest()
-        path = out/'shards'/f'{key}.arrow'
-        _write_shard(path, names, ids, [arrays[i] for i in p], fs, dtype, [])
+        names, some = [df.index[i] for i in p], [arrays[i] for i in p]
+        ids = [(a.nbytes, hashlib.blake2b(a, digest_size=16).hexdigest()) for a in some]
+        path = out/'shards'/_shard_name(fs, dtype, names, ids)
+        if not path.exists(): _write_shard(path, names, ids, some, fs, dtype, [])
         done.append((path.name, _summary(path)))
     return _finish(df, done, fs, dtype, out)
 
-# %% ../nbs/12_store.ipynb #fe430c68
+# %% ../nbs/12_store.ipynb #2776493b
 @call_parse
-def ser_features(corpus:str,          # name of the corpus (ser_corpora lists them)
-                 root:str,            # its folder
-                 out:str,             # folder of the store
-                 features:str='lld32',# feature set: lld32 or mfcc20
-                 jobs:int=None,       # processes (default: one for a short job, else one a core)
-                 backend:str='loky',  # joblib backend: loky or dask
-                 scheduler:str=None,  # Dask scheduler, host:port
-                 dtype:str='float32', # float32 or float16
+def ser_features(corpus:str,            # name of the corpus: iemocap, emodb, folder, ...
+                 root:str,              # its folder
+                 out:str,               # folder of the store
+                 features:str='lld32',  # feature set: lld32 or mfcc20
+                 jobs:int=None,         # processes (default: one for a short job, else one a core)
+                 backend:str='loky',    # joblib backend: loky on this machine, dask on a cluster
+                 scheduler:str=None,    # of the Dask cluster, host:port
+                 dtype:str='float32',   # float16 takes half of the space
                 ):
-    "Extract the features of a corpus into a store; killed half way, the next run goes on."
-    from ser_nbdev.corpora import read_corpus
+    "Extract the features of a corpus into a store; killed half way, the next run goes on"
     t = time.perf_counter()
-    try: store = extract_corpus(read_corpus(corpus, root), features, out, jobs, backend, scheduler, dtype)
-    except ValueError as e: print(e, file=sys.stderr); sys.exit(2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            store = extract_corpus(read_corpus(corpus, root), features, out, jobs, backend, scheduler, dtype)
+    except ValueError as e: sys.exit(print(e, file=sys.stderr) or 2)
     t, audio = time.perf_counter()-t, store.lengths.sum()/100
     print(f'{out}: {store}; {audio/60:.1f} min of audio in {t:.1f} s, {audio/t:.0f} times real time')
     for f in store.failures.itertuples(): print(f'  {f.name}: {f.reason}')
