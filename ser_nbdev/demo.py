@@ -7,8 +7,9 @@ __all__ = ['SPEAKERS', 'SENTENCES', 'SCRIPTS', 'CUES', 'RULES', 'SPREAD', 'PROPO
            'synthesise', 'Speaker', 'draw_cues', 'tilted', 'breathy', 'rough', 'trembling', 'perform', 'Room',
            'draw_room', 'record', 'shares', 'Turn', 'plan', 'speak', 'speak_corpus', 'demo_corpus']
 
-# %% ../nbs/11_demo.ipynb #d8b79e97
+# %% ../nbs/11_demo.ipynb #fbc6bca0
 import ctypes, os, re, shutil, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -85,7 +86,18 @@ def _set_voice(lib, low:float, high:float, formants:float, rate:float):
     for parameter,value in ((1, round(rate)), (2, 60), (3, 50), (4, 50)): # tempo, volume, pitch, pitch range
         lib.espeak_SetParameter(parameter, value, 0)
 
-# %% ../nbs/11_demo.ipynb #b72d407d
+# %% ../nbs/11_demo.ipynb #2cde98e2
+_thread = ThreadPoolExecutor(1)
+
+def _utter(text:str, *voice)->np.ndarray: # int16 at espeak-ng's own sampling rate
+    "What espeak-ng says, in the voice that `_set_voice` describes."
+    lib, chunks, *_ = _espeak()
+    _set_voice(lib, *voice)
+    chunks.clear()
+    lib.espeak_Synth(text.encode(), len(text.encode())+1, 0, 0, 0, 0x11, None, None) # 0x11: UTF-8 with SSML
+    return np.frombuffer(b''.join(chunks), '<i2')
+
+# %% ../nbs/11_demo.ipynb #abe0c224
 def synthesise(text:str,             # what to say; may hold SSML such as `<break time="200ms"/>`
                f0:float=110.,        # mean pitch, Hz
                span:float=7.,        # from the lowest to the highest pitch, semitones
@@ -94,12 +106,9 @@ def synthesise(text:str,             # what to say; may hold SSML such as `<brea
               )->np.ndarray:         # float32 in [-1, 1], 16 kHz, shape [n_samples]
     "Plain speech from espeak-ng: the same arguments give the same samples, whatever was said before."
     import soxr
-    lib, chunks, sr, _ = _espeak()
     low = f0*2**(-.6*span/12)
-    _set_voice(lib, low, low*2**(span/12), formants, rate)
-    chunks.clear()
-    lib.espeak_Synth(text.encode(), len(text.encode())+1, 0, 0, 0, 0x11, None, None) # 0x11: UTF-8 with SSML
-    return soxr.resample(np.frombuffer(b''.join(chunks), '<i2').astype(np.float32)/32768, sr, 16_000)
+    y = _thread.submit(_utter, text, low, low*2**(span/12), formants, rate).result()
+    return soxr.resample(y.astype(np.float32)/32768, _espeak()[2], 16_000)
 
 # %% ../nbs/11_demo.ipynb #45258deb
 class Speaker(NamedTuple):
