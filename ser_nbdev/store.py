@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['StoreError', 'source_identity', 'FeatureStore', 'extract_corpus', 'write_store', 'ser_features']
 
-# %% ../nbs/12_store.ipynb #2dec0fd2
+# %% ../nbs/12_store.ipynb #175f4508
 import hashlib, json, os, sys, time, warnings
+from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, lru_cache
 from pathlib import Path
 import joblib, numpy as np, pandas as pd, pyarrow as pa
@@ -234,7 +235,16 @@ def _prepare(df, features, out, dtype):
     (out/'shards').mkdir(parents=True, exist_ok=True)
     return fs, out, old
 
-# %% ../nbs/12_store.ipynb #06fa9d62
+# %% ../nbs/12_store.ipynb #0d6d4e5a
+def _run(tasks, jobs, backend, scheduler):
+    "Yield the shards as they get ready."
+    options = dict(scheduler_host=scheduler) if scheduler else {}
+    try:
+        with joblib.parallel_config(backend, n_jobs=jobs, **options): yield from joblib.Parallel(return_as='generator')(tasks)
+    except BrokenProcessPool as e:
+        raise StoreError('a process was ended from outside (out of memory?); run again with fewer jobs, what is finished is kept') from e
+
+# %% ../nbs/12_store.ipynb #730cbe65
 def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column `path`
                    features='lld32',        # name of a feature set, or a set
                    out='features',          # folder of the store
@@ -251,9 +261,8 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
     if jobs is None: jobs = 1 if sum(sizes)<_BYTES and backend=='loky' else -1
     plan, folder, done = _plan(sizes), (out/'shards').absolute(), []
     tasks = (joblib.delayed(_make_shard)([(df.index[i], paths[i], old.get(df.index[i])) for i in p], fs, dtype, folder) for p in plan)
-    with joblib.parallel_config(backend, n_jobs=jobs, **(dict(scheduler_host=scheduler) if scheduler else {})), \
-         tqdm(total=len(df), unit=' recordings', disable=None if progress else True, leave=False) as bar:
-        for p,shard in zip(plan, joblib.Parallel(return_as='generator')(tasks)):
+    with tqdm(total=len(df), unit=' recordings', disable=None if progress else True, leave=False) as bar:
+        for p,shard in zip(plan, _run(tasks, jobs, backend, scheduler)):
             done.append(shard)
             bar.update(len(p))
     store = _finish(df, done, fs, dtype, out)
