@@ -9,17 +9,18 @@ __all__ = ['ATTENTION', 'AttentionPooling', 'WindowAttentionCell', 'StackFrames'
 import contextlib, logging, os
 import numpy as np
 
-# %% ../nbs/02_model.ipynb #0f1ef433
+# %% ../nbs/02_model.ipynb #cca615f8
 @contextlib.contextmanager
 def _quiet_stderr():
     "Hold back what native libraries write to standard error while they load."
     if 'TF_CPP_MIN_LOG_LEVEL' in os.environ and os.environ['TF_CPP_MIN_LOG_LEVEL']!='3': yield; return
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
-    logging.getLogger('tensorflow').setLevel(logging.ERROR)
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try: yield
-    finally: os.dup2(saved, 2); os.close(saved); os.close(null)
+    finally:
+        os.dup2(saved, 2); os.close(saved); os.close(null)
+        logging.getLogger('tensorflow').setLevel(logging.ERROR)
 
 # %% ../nbs/02_model.ipynb #667a3069
 with _quiet_stderr(): import keras

@@ -180,7 +180,7 @@ def load(cls:Comparison,
     folder = Path(folder)
     return cls(json.loads((folder/'config.json').read_text(encoding='utf-8')), *[pd.read_parquet(folder/f'{n}.parquet') for n in ('history','predictions','metrics')])
 
-# %% ../nbs/04_results.ipynb #821ae556
+# %% ../nbs/04_results.ipynb #bc30dfb2
 def arm_name(dropout_rate:float # 0 for none
             )->str:
     "How tables and pictures call an arm."
@@ -194,8 +194,9 @@ def _collect(runs):
         history.append(r.history.assign(**key)); p = r.predictions
         predictions.append(p.assign(said=np.array(r.classes)[p[r.classes].to_numpy().argmax(1)], **key))
         metrics.append(key | {f'{part}_{k}':v for part,d in r.metrics.items() for k,v in d.items()})
-    info = r.info
-    config = dict(recipe=info['recipe'], arms=list(dict.fromkeys(a for a,_,_ in runs)), classes=r.classes, features=info['features'], versions=info['versions'])
+    info, (arms, folds_, seeds) = r.info, [list(dict.fromkeys(k)) for k in zip(*runs)]
+    recipe = {k:v for k,v in info['recipe'].items() if k not in ('dropout_rate','random_seed')}      # what the runs do not share
+    config = dict(arms=arms, folds=dict(by=info['fold']['by'], names=folds_), seeds=seeds, classes=r.classes, recipe=recipe, features=info['features'], versions=info['versions'])
     return Comparison(config, pd.concat(history, ignore_index=True), pd.concat(predictions, ignore_index=True), pd.DataFrame(metrics))
 
 # %% ../nbs/04_results.ipynb #ff509731
@@ -220,14 +221,14 @@ def compare_dropout(config,                # `TrainConfig` for both arms
             runs[arm_name(rate), fold.name, s] = train(c, features, frame, fold, Path(out)/f'{arm_name(rate).replace(" ", "_")}-{fold.name}-{s}', bar=bar)
     return _collect(runs)
 
-# %% ../nbs/04_results.ipynb #ee73efbc
+# %% ../nbs/04_results.ipynb #1dcc7931
 _ARM_COLOURS = ('#0072B2', '#D55E00')
 
 def plot_curves(c:Comparison,        # what to draw
                 what:tuple=('loss','uar'), # history columns, a row of panels each
                 axs=None,            # axes [len(what), n_arms] to draw on (default: a new figure)
                ):                    # the axes
-    "Learning curves of the arms side by side, on one scale: median over the runs, band from the lowest to the highest."
+    "Learning curves of the arms side by side, on one scale: median over the runs, and the middle half of them as a band."
     import matplotlib.pyplot as plt
     names = dict(loss='cross-entropy', uar='UAR', wa='WA')
     if axs is None: _, axs = plt.subplots(len(what), len(c.arms), figsize=(9, 2.6*len(what)), dpi=100, sharex=True, sharey='row', layout='constrained', squeeze=False)
@@ -235,7 +236,7 @@ def plot_curves(c:Comparison,        # what to draw
         for ax,arm,colour in zip(axs[i], c.arms, _ARM_COLOURS):
             for column,style,label in ((k,'-','training'), ('val_'+k,'--','validation')):
                 g = c.history[c.history.arm==arm].groupby('epoch')[column]
-                ax.fill_between(g.median().index, g.min(), g.max(), color=colour, alpha=.12 if style=='-' else .2, lw=0)
+                ax.fill_between(g.median().index, g.quantile(.25), g.quantile(.75), color=colour, alpha=.12 if style=='-' else .2, lw=0)
                 ax.plot(g.median(), style, color=colour, label=label)
             if k!='loss': ax.axhline(1/len(c.classes) if k=='uar' else c.predictions.truth.value_counts(normalize=True).max(), color='black', lw=.8, ls=':')
             if not i: ax.set_title(arm); ax.legend()
@@ -354,7 +355,7 @@ def _checked_root(corpus, root):
     if not root: raise CorpusError(f'corpus {corpus} needs its folder: add --root PATH')
     return corpus, root
 
-# %% ../nbs/04_results.ipynb #0e2840cd
+# %% ../nbs/04_results.ipynb #454fe5fd
 @call_parse
 def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus that ser_corpora lists
                 root:str=None,         # folder of the corpus
@@ -371,6 +372,7 @@ def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus 
                ):
     "Train with dropout and without, on the same folds, seeds and budget, and compare. Stopped, the same command goes on."
     from ser_nbdev.corpora import folds as make_folds
+    from ser_nbdev.demo import DemoError
     out = Path(out or f'ser_compare/{corpus}')
     try:
         name, where = _checked_root(corpus, root)
@@ -381,7 +383,7 @@ def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus 
         print(f'{corpus}: {len(frame)} utterances, {frame.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}, {config.epochs} epochs, {seeds} seed{"s"*(seeds>1)} an arm')
         result = compare_dropout(config, store, frame, made, out/'runs', seeds, dropout)
     except KeyboardInterrupt: _stop('stopped; the same command goes on from the last finished epoch', 130)
-    except (CorpusError, ValueError) as e: _stop(e)
+    except (CorpusError, DemoError, ValueError) as e: _stop(e)
     page = result.report(out, f'Dropout or none: {corpus}')
     if record: result.save(record)
     print(f'\n{result.table().to_string(index=False)}\n\n{result.verdict}\nReport: {page}')
