@@ -34,6 +34,7 @@ def build():
     config.MarkdownExporter.preprocessors = ['nbconvert.preprocessors.TagRemovePreprocessor']
     body, resources = MarkdownExporter(config=config).from_notebook_node(prepared(nbformat.read(ROOT/'nbs/index.ipynb', 4)))
     body = re.sub(r'\]\((\d\d_\w+\.ipynb)\)', r'](nbs/\1)', body)      # links that work beside README.md
+    body = re.sub(r'^ +$', '', body, flags=re.M)
     body = re.sub(r'!\[(?:png|svg)\]', '![]', re.sub(r'\n{4,}', '\n\n\n', body)).strip() + '\n'
     return body, resources['outputs']
 
