@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['Prediction', 'Recognizer', 'ser_predict', 'Explorer', 'explorer_figure']
 
-# %% ../nbs/13_predict.ipynb #5577d10a
-import json, sys, zipfile
+# %% ../nbs/13_predict.ipynb #da0c345b
+import io, json, sys, zipfile
+from html import escape
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -181,7 +182,7 @@ def ser_predict(paths:str,          # recordings or folders
         print(json.dumps(dict(path=str(p), label=out.label, **out.probabilities)) if as_json else f'{p.name:32} {out!r}')
     if bad: sys.exit(1)
 
-# %% ../nbs/13_predict.ipynb #f2d4be51
+# %% ../nbs/13_predict.ipynb #9b8a671a
 class Explorer:
     "Choose or upload a recording; hear it, see it, see it scored. `.widget` is what a notebook shows."
     def __init__(self,
@@ -192,14 +193,14 @@ class Explorer:
         self.recognizer, self.corpus, self.prediction = recognizer, corpus, None
         self.choice = w.Dropdown(options=[] if corpus is None else list(corpus.index), description='Utterance')
         self.upload = w.FileUpload(accept='audio/*', multiple=False, description='Your own')
-        self.message, self.view = w.HTML(), w.Output()
+        self.message, self.sound, self.picture = w.HTML(), w.Audio(autoplay=False, loop=False), w.Image(format='png')
         self.choice.observe(lambda change: self.choose(change['new']), 'value')
         self.upload.observe(lambda change: change['new'] and self.score_bytes(bytes(change['new'][0]['content']), change['new'][0]['name']), 'value')
-        self.widget = w.VBox([w.HBox([self.choice, self.upload]), self.message, self.view])
+        self.widget = w.VBox([w.HBox([self.choice, self.upload]), self.message, self.sound, self.picture])
         if corpus is not None: self.choose(self.choice.value)
     def _repr_mimebundle_(self, **kwargs): return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/13_predict.ipynb #9a676713
+# %% ../nbs/13_predict.ipynb #c8400600
 @patch
 def choose(self:Explorer, name):
     "Score an utterance of the corpus."
@@ -213,18 +214,26 @@ def score_bytes(self:Explorer, data, name):
     with tempfile.TemporaryDirectory() as d:
         path = Path(d)/f'upload{Path(name).suffix}'; path.write_bytes(data)
         try: self._show(load_audio(path), name)
-        except AudioError: self.message.value = f'<b>{name}</b> could not be read as audio. Try a WAV, FLAC, OGG or MP3 file.'
+        except AudioError:
+            self.prediction = None; self._media(b'', b'')
+            self.message.value = f'<b>{escape(name)}</b> could not be read as audio. Try a WAV, FLAC, OGG or MP3 file.'
+
+@patch
+def _media(self:Explorer, wav, png):
+    "Put sound and picture in place; empty ones are hidden."
+    for box,data in ((self.sound, wav), (self.picture, png)): box.value = data; box.layout.display = '' if data else 'none'
 
 @patch
 def _show(self:Explorer, y, title):
     "Score, then sound, waveform with attention, and bars."
-    from IPython.display import Audio, display
+    import soundfile
     self.prediction = p = self.recognizer.predict(y)
-    self.message.value = f'{title}: <b>{EMOTIONS.get(p.label, p.label)}</b> ({p.probabilities[p.label]:.0%})'
-    self.view.clear_output(wait=True)
-    with self.view: display(Audio(y, rate=SR)); display(explorer_figure(y, p, title))
+    self.message.value = f'{escape(title)}: <b>{EMOTIONS.get(p.label, p.label)}</b> ({p.probabilities[p.label]:.0%})'
+    wav, png = io.BytesIO(), io.BytesIO()
+    soundfile.write(wav, y, SR, format='WAV'); explorer_figure(y, p, title).savefig(png)
+    self._media(wav.getvalue(), png.getvalue())
 
-# %% ../nbs/13_predict.ipynb #61c57716
+# %% ../nbs/13_predict.ipynb #9fb8359f
 def explorer_figure(y:np.ndarray,            # waveform at 16 kHz, [n_samples]
                     prediction:Prediction,   # what the recogniser said
                     title:str='',            # of the figure
@@ -235,6 +244,8 @@ def explorer_figure(y:np.ndarray,            # waveform at 16 kHz, [n_samples]
     a, b = fig.subplots(1, 2, width_ratios=[2,1])
     a.plot(np.arange(len(y))/SR, y, color='#999999', lw=.4); a.set(title=title, xlabel='time (s)', ylabel='amplitude')
     if len(prediction.attention):
-        over = a.twinx(); over.plot(prediction.times, prediction.attention*len(prediction.attention), color=COLOURS.get(prediction.label, 'black')); over.set(ylabel='attention (1: even)', ylim=(0,None))
+        over, w = a.twinx(), prediction.attention*len(prediction.attention)
+        over.fill_between(prediction.times, w, color=COLOURS.get(prediction.label, 'black'), alpha=.4, lw=0); over.plot(prediction.times, w, color='black', lw=1)
+        over.set(ylabel='attention (1: even)', ylim=(0,None))
     prediction.plot(b)
     return fig
