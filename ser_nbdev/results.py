@@ -123,7 +123,7 @@ def to_frame(self:Comparison)->pd.DataFrame: # one row an arm
         rows.append(row | dict(gap=(m.train_uar-m.valid_uar).mean(), chance_UAR=1/len(share), majority_WA=share.max(), runs=len(m)))
     return pd.DataFrame(rows).set_index('arm')
 
-# %% ../nbs/04_results.ipynb #67899f48
+# %% ../nbs/04_results.ipynb #f5005284
 @patch
 def difference(self:Comparison)->dict: # see `paired_test`
     "Dropout less none, paired over speakers."
@@ -136,7 +136,7 @@ def verdict(self:Comparison):
     "What the runs say, in a sentence."
     d = self.difference()
     says = 'helps' if d['low']>0 else 'hurts' if d['high']<0 else 'makes no difference that this experiment can see'
-    return (f"Dropout {says}: UAR {d['difference']:+.3f} with it (95% interval {d['low']:+.3f} to {d['high']:+.3f} over {d['speakers']} speakers, p = {d['p']:.2f}).")
+    return (f"Dropout {says}: it changes a speaker's UAR by {d['difference']:+.3f} on average (95% interval {d['low']:+.3f} to {d['high']:+.3f}, {d['speakers']} speakers, p = {d['p']:.2f}).")
 
 # %% ../nbs/04_results.ipynb #b2ba5083
 def _cell(score, low, high): return f'{score:.3f} [{low:.3f}, {high:.3f}]'
@@ -287,22 +287,22 @@ def plot_speakers(c:Comparison, # what to draw
     ax.set_xticks(x, scores[0].index, rotation=30); ax.set(xlabel='speaker (dotted line: chance)', ylabel='UAR', ylim=(0,1), title='UAR of each test speaker'); ax.legend(loc='lower right', ncols=2)
     return ax
 
-# %% ../nbs/04_results.ipynb #af4371be
+# %% ../nbs/04_results.ipynb #0e3eb1f1
 def plot_attention(y:np.ndarray,       # waveform at 16 kHz, [n_samples]
                    weights:np.ndarray, # attention, one a step, [n_steps], in time order over the utterance
                    title:str='',       # of the figure
-                   colour:str='#D55E00',# of the attention's line
+                   colour:str='#D55E00',# of the attention
                    axs=None,           # two axes to draw on (default: a new figure)
                   ):                   # the axes
     "Attention over waveform and spectrogram."
     import matplotlib.pyplot as plt
-    if axs is None: _, axs = plt.subplots(2, 1, figsize=(9, 3.4), dpi=100, sharex=True, layout='constrained')
+    if axs is None: _, axs = plt.subplots(2, 1, figsize=(8, 3.2), dpi=80, sharex=True, layout='constrained')
     t, w = np.arange(len(y))/16_000, np.asarray(weights)*len(weights)
     at = (np.arange(len(w))+.5)*len(y)/16_000/len(w)
     axs[0].plot(t, y, color='#999999', lw=.4); axs[0].set(ylabel='amplitude', title=title, ylim=np.array([-1,1])*abs(y).max()*1.05)
     axs[1].specgram(y + 1e-6, NFFT=400, Fs=16_000, noverlap=240, cmap='Greys', vmin=-120); axs[1].set(ylabel='frequency (Hz)', xlabel='time (s)', xlim=(0, t[-1]))
     for ax in axs:
-        over = ax.twinx(); over.plot(at, w, color=colour, lw=1.5); over.set_ylim(0, max(w.max()*1.1, 2)); over.set_ylabel('attention\n(1: even)', color=colour)
+        over = ax.twinx(); over.fill_between(at, w, color=colour, alpha=.4, lw=0); over.plot(at, w, color='black', lw=1); over.set(ylim=(0, max(w.max()*1.1, 2)), ylabel='attention\n(1: even)')
     return axs
 
 # %% ../nbs/04_results.ipynb #ddc461a1
