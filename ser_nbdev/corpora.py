@@ -9,10 +9,11 @@ __all__ = ['EMOTIONS', 'COLOURS', 'CORPORA', 'AUDIO', 'COLUMNS', 'IEMOCAP_LABELS
            'read_emodb', 'read_ravdess', 'read_crema_d', 'read_savee', 'read_tess', 'read_nemo', 'read_folder',
            'read_manifest', 'registry', 'fake_corpus', 'Report', 'validate', 'report_table', 'relabel', 'class_names',
            'Fold', 'LeakError', 'sentences', 'text_groups', 'assert_no_leak', 'folds', 'turn_table', 'read_label_table',
-           'load_feature_pickle', 'plot_balance', 'plot_durations', 'plot_dialogues', 'ser_corpora']
+           'load_feature_pickle', 'plot_balance', 'plot_durations', 'plot_dialogues', 'console', 'ser_corpora']
 
-# %% ../nbs/10_corpora.ipynb #c838d912
+# %% ../nbs/10_corpora.ipynb #432be060
 import csv, gzip, hashlib, json, os, pickle, re, shutil, sys, warnings
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Callable
@@ -413,11 +414,12 @@ def read_folder(root:Path,       # a sub-folder a class: `angry/x.wav`
 
 CORPORA['folder'] = Corpus('folder', 'A folder with a sub-folder a class', read_folder, labels=SYNONYMS, tree='angry/x.wav, happy/y.wav …', licence='yours')
 
-# %% ../nbs/10_corpora.ipynb #403d45b2
+# %% ../nbs/10_corpora.ipynb #614c4400
 def read_manifest(root:Path,       # the CSV or Parquet file; paths in it are relative to its folder
                   labels:dict=None # your labels -> codes or usual words
                  )->pd.DataFrame:  # all its columns; `name` is the file's stem (the whole path where stems repeat) if there is no such column
     "A table of your own with at least `path` and `emotion`."
+    if root.is_dir(): raise CorpusError(f'{root}: a folder; give the CSV or Parquet file')
     if root.suffix == '.parquet':
         try: df = pd.read_parquet(root)
         except (OSError, ValueError) as e: raise CorpusError(f"{root}: not a Parquet file: {str(e).splitlines()[0]}; write it again with df.to_parquet") from None
@@ -943,8 +945,21 @@ def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
     ax.tick_params(axis='x', rotation=90)
     return ax
 
-# %% ../nbs/10_corpora.ipynb #b87f419c
+# %% ../nbs/10_corpora.ipynb #7f733959
+@contextmanager
+def console(name:str # of the script
+           ):
+    "One line on stderr for mistakes (exit status 2), Ctrl-C (130) and warnings."
+    def say(message, *args, **kwargs): print(f'{name}: {message}', file=sys.stderr)
+    with warnings.catch_warnings():
+        warnings.showwarning = say
+        try: yield
+        except KeyboardInterrupt: say('stopped; the same command goes on with what is finished'); sys.exit(130)
+        except (ValueError, RuntimeError, ArithmeticError, OSError) as e: say(e); sys.exit(2)
+
+# %% ../nbs/10_corpora.ipynb #e8a995df
 def _told(name:str, root:str, audio:bool)->tuple[str,dict]: # text and JSON-able answer of `ser_corpora`
+    if root and not name: raise CorpusError(f'{root}: say with --name which corpus this is')
     if root:
         r = validate(name, root, audio)
         return report_table(r).to_string(), asdict(r)
@@ -961,8 +976,5 @@ def ser_corpora(
     headers:bool=False # Read labels and headers only, do not listen to the files
 ):
     "List the corpora that can be read, tell what is known of one, or check a copy of it."
-    try: text, answer = _told(name, root, not headers)
-    except CorpusError as e:
-        print(f'ser_corpora: {e}', file=sys.stderr)
-        sys.exit(2)
+    with console('ser_corpora'): text, answer = _told(name, root, not headers)
     print(_json(answer) if json else text)

@@ -427,7 +427,12 @@ def speak_corpus(root,                  # folder to speak into: empty, or with a
             _label(session/'dialog', name, turns, seconds, seed)
     return root
 
-# %% ../nbs/11_demo.ipynb #541d8112
+# %% ../nbs/11_demo.ipynb #3778463e
+def _complete(root, n_per_speaker, seed):
+    "Is every recording there?"
+    wanted = sum(map(len, plan(n_per_speaker, seed).values()))
+    return wanted == sum(1 for _ in root.glob('Session*/sentences/wav/*/*.wav'))
+
 def demo_corpus(n_per_speaker:int=48,  # utterances of the six emotions a speaker, at least 6
                 seed:int=0,            # another seed, another corpus by the same ten voices
                )->Path:                # root of the corpus
@@ -435,7 +440,7 @@ def demo_corpus(n_per_speaker:int=48,  # utterances of the six emotions a speake
     from platformdirs import user_cache_path
     cache = Path(os.environ.get('SER_NBDEV_CACHE') or user_cache_path('ser_nbdev'))
     root = cache/f'demo{RECIPE}-{n_per_speaker}-{seed}'
-    if root.exists(): return root
+    if root.exists(): return root if _complete(root, n_per_speaker, seed) else speak_corpus(root, n_per_speaker, seed)
     cache.mkdir(parents=True, exist_ok=True)
     for old in cache.glob(f'.{root.name}.*'): # left by a process that was killed more than an hour ago
         with suppress(OSError):

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['ATTENTION', 'AttentionPooling', 'WindowAttentionCell', 'StackFrames', 'build_model', 'attention_model']
 
-# %% ../nbs/02_model.ipynb #85c8438b
+# %% ../nbs/02_model.ipynb #e5ba55ac
 import contextlib, logging, os
-import numpy as np
 
 # %% ../nbs/02_model.ipynb #cca615f8
 @contextlib.contextmanager

@@ -5,17 +5,16 @@
 # %% auto #0
 __all__ = ['Prediction', 'Recognizer', 'ser_predict', 'Explorer', 'explorer_figure']
 
-# %% ../nbs/13_predict.ipynb #da0c345b
+# %% ../nbs/13_predict.ipynb #d73e452a
 import io, json, sys, zipfile
 from html import escape
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from fastcore.script import call_parse
-from .model import keras, ops, attention_model
+from .model import ATTENTION, keras, ops, attention_model, build_model
 from .bucketing import BucketIterator, pad_batch
-from .corpora import COLOURS, EMOTIONS
+from .corpora import AUDIO, COLOURS, EMOTIONS, audio_files, console
 from .features import CMVN, SR, AudioError, extract, feature_set, fit_cmvn, frame_times, load_audio
 
 # %% ../nbs/13_predict.ipynb #6f8eca7b
@@ -60,7 +59,7 @@ class Recognizer:
         except ValueError: self._readers = [keras.Model(m.inputs, [m.output]) for m in models]
     def __repr__(self): return f"Recognizer of {', '.join(self.classes)} from {self.info['features']['name']}, {len(self.models)} model{'s'*(len(self.models)>1)}"
 
-# %% ../nbs/13_predict.ipynb #27d3995d
+# %% ../nbs/13_predict.ipynb #9ca1884e
 _KEPT = ('classes', 'features', 'cmvn', 'recipe', 'versions')
 
 @patch(cls_method=True)
@@ -68,6 +67,8 @@ def from_run(cls:Recognizer,
              *runs # finished `Run`s of one configuration; several make an ensemble
             )->Recognizer:
     "The recogniser that a training ended with."
+    unfinished = [r.path for r in runs if not r.finished]
+    if unfinished or not runs: raise ValueError(f'{unfinished[0]}: the run is not finished; start it again, it goes on' if unfinished else 'from_run needs at least one finished run')
     info = {k:runs[0].info[k] for k in _KEPT}
     if any(r.classes!=info['classes'] or r.info['features']!=info['features'] for r in runs): raise ValueError('these runs have different classes or features; an ensemble needs runs of one configuration')
     if info['recipe']['normalise']=='speaker': info['cmvn'] = None      # statistics of the training speakers mean nothing to a new one
@@ -116,8 +117,9 @@ def predict_many(self:Recognizer,
         for r,p in zip(rows, self._score([xs[r] for r in rows])): out[r] = p
     return out
 
-# %% ../nbs/13_predict.ipynb #21e2797b
-_MAX_MEMBER = 64_000_000    # bytes; a model of this project has under a million weights
+# %% ../nbs/13_predict.ipynb #f0e470cf
+_MAX_MEMBER = 64_000_000    # bytes; a model of this project has well under a million weights
+_BOUNDS = dict(units=1024, layers=8, stack=64, attn_length=1024)
 
 @patch
 def save(self:Recognizer,
@@ -125,61 +127,83 @@ def save(self:Recognizer,
         )->Path:
     "Write everything to one file."
     import tempfile
-    path = Path(path)
-    with tempfile.TemporaryDirectory() as d, zipfile.ZipFile(path.with_name(path.name+'.tmp'), 'w', zipfile.ZIP_DEFLATED) as z:
-        z.writestr('bundle.json', json.dumps(self.info, indent=1))
-        for i,m in enumerate(self.models): m.save(Path(d)/f'model_{i}.keras'); z.write(Path(d)/f'model_{i}.keras', f'model_{i}.keras')
-    path.with_name(path.name+'.tmp').replace(path)
+    path = Path(path); part = path.with_name(f'.{path.name}.part')
+    if path.is_dir(): raise IsADirectoryError(f'{path} is a folder; name the file to write, such as {path/"recogniser.ser"}')
+    with tempfile.TemporaryDirectory() as d:
+        with zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as z:
+            z.writestr('bundle.json', json.dumps(self.info, indent=1))
+            for i,m in enumerate(self.models): m.save_weights(Path(d)/f'{i}.weights.h5'); z.write(Path(d)/f'{i}.weights.h5', f'{i}.weights.h5')
+    part.replace(path)
     return path
 
-# %% ../nbs/13_predict.ipynb #b9441ee5
+# %% ../nbs/13_predict.ipynb #21869b4a
 def _members(path):
     "The files of a bundle, checked: known names, bounded sizes."
     with zipfile.ZipFile(path) as z:
         infos = z.infolist()
-        wanted = ['bundle.json', *[f'model_{i}.keras' for i in range(len(infos)-1)]]
-        if sorted(i.filename for i in infos)!=sorted(wanted) or len(infos)<2: raise ValueError(f'holds {", ".join(i.filename for i in infos[:5])}, not bundle.json and models')
+        wanted = ['bundle.json', *[f'{i}.weights.h5' for i in range(len(infos)-1)]]
+        if len(infos)<2 or sorted(i.filename for i in infos)!=sorted(wanted): raise ValueError(f'it holds {", ".join(i.filename for i in infos[:5])}, not bundle.json and weights')
         if any(i.file_size>_MAX_MEMBER for i in infos): raise ValueError(f'a member is larger than {_MAX_MEMBER:,} bytes')
         out = {}
         for n in wanted:
-            with z.open(n) as f: out[n] = f.read(_MAX_MEMBER+1)
+            with z.open(n) as f: out[n] = f.read(_MAX_MEMBER)
         return out
 
+def _architecture(info):
+    "Arguments for `build_model`, every one checked."
+    r, n = info['recipe'], info['features']['n_features']
+    bad = [k for k,top in _BOUNDS.items() if type(r.get(k)) is not int or not 1<=r[k]<=top]
+    if type(n) is not int or not 1<=n<=4096: bad.append('n_features')
+    if not isinstance(info['classes'], list) or not 2<=len(info['classes'])<=64 or not all(isinstance(c, str) for c in info['classes']): bad.append('classes')
+    if r.get('attention') not in ATTENTION: bad.append('attention')
+    if bad: raise ValueError(f'its {", ".join(bad)} cannot be right')
+    return dict(n_features=n, n_classes=len(info['classes']), attention=r['attention'], dropout_rate=0., **{k:r[k] for k in _BOUNDS})
+
+# %% ../nbs/13_predict.ipynb #aec206cb
 @patch(cls_method=True)
 def load(cls:Recognizer,
          path # written by `save`
         )->Recognizer:
-    "Open a bundle, in safe mode."
+    "Open a bundle: build the layers it describes, fill in its weights."
     import tempfile
+    if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such bundle; Recognizer.from_run(run).save(path) writes one')
     try:
         members = _members(path)
-        info = json.loads(members.pop('bundle.json'))
+        info = json.loads(members.pop('bundle.json')); args, models = _architecture(info), []
         with tempfile.TemporaryDirectory() as d:
-            for n,b in members.items(): (Path(d)/n).write_bytes(b)
-            return cls([keras.saving.load_model(Path(d)/n, compile=False, safe_mode=True) for n in members], info)
-    except FileNotFoundError: raise
-    except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {e}') from e
+            for n,b in members.items():
+                (Path(d)/n).write_bytes(b); models.append(build_model(**args)); models[-1].load_weights(Path(d)/n)
+    except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {type(e).__name__}: {str(e).splitlines()[0]}') from e
+    return cls(models, info)
 
-# %% ../nbs/13_predict.ipynb #c78218a2
-def _wavs(paths):
+# %% ../nbs/13_predict.ipynb #c3e8ed80
+def _recordings(paths):
     "Files as given; folders become the recordings in them."
-    from ser_nbdev.corpora import audio_files
-    for p in map(Path, paths): yield from (sorted(audio_files(p)) if p.is_dir() else [p])
+    for p in map(Path, paths):
+        found = audio_files(p, AUDIO) if p.is_dir() else [p]
+        if not found: raise FileNotFoundError(f'{p}: no recordings ({", ".join(AUDIO)}) in this folder')
+        yield from found
 
-@call_parse
-def ser_predict(paths:str,          # recordings or folders
-                bundle:str=None,    # file written by `Recognizer.save`
-                as_json:bool=False, # a JSON line a recording, instead of a table
-               ):
-    "Score recordings with a trained recogniser."
-    if not bundle: print('ser_predict: name a trained recogniser: --bundle FILE (Recognizer.from_run(run).save(FILE) writes one)', file=sys.stderr); sys.exit(2)
-    try: r = Recognizer.load(bundle)
-    except (FileNotFoundError, ValueError) as e: print(f'ser_predict: {e}', file=sys.stderr); sys.exit(2)
-    bad = 0
-    for p in _wavs([paths] if isinstance(paths, str) else paths):
-        try: out = r.predict(p)
-        except (AudioError, OSError) as e: bad += 1; print(f'ser_predict: {e}', file=sys.stderr); continue
-        print(json.dumps(dict(path=str(p), label=out.label, **out.probabilities)) if as_json else f'{p.name:32} {out!r}')
+def _open(path):
+    "A recogniser from a bundle or a run's folder."
+    from ser_nbdev.train import Run
+    return Recognizer.from_run(Run(path)) if (Path(path)/'config.json').exists() else Recognizer.load(path)
+
+# %% ../nbs/13_predict.ipynb #969e5849
+def ser_predict(argv=None):
+    "Console script: score recordings."
+    from argparse import ArgumentParser
+    p = ArgumentParser('ser_predict', description='Score recordings with a trained recogniser.')
+    p.add_argument('paths', nargs='+', help='recordings, or folders of them')
+    p.add_argument('--bundle', required=True, help="file written by Recognizer.save, or a run's folder")
+    p.add_argument('--json', action='store_true', help='a JSON line a recording')
+    a, bad = p.parse_args(argv), 0
+    with console('ser_predict'):
+        recogniser = _open(a.bundle)
+        for path in _recordings(a.paths):
+            try: out = recogniser.predict(path)
+            except (AudioError, OSError) as e: bad += 1; print(f'ser_predict: {e}', file=sys.stderr); continue
+            print(json.dumps(dict(path=str(path), label=out.label, **out.probabilities)) if a.json else f'{path}: {out!r}')
     if bad: sys.exit(1)
 
 # %% ../nbs/13_predict.ipynb #9b8a671a

@@ -6,14 +6,14 @@
 __all__ = ['confusion', 'uar', 'wa', 'bootstrap_ci', 'speaker_uar', 'paired_test', 'Comparison', 'arm_name', 'compare_dropout',
            'plot_curves', 'plot_confusion', 'plot_confusions', 'plot_speakers', 'plot_attention', 'ser_compare']
 
-# %% ../nbs/04_results.ipynb #0d2889f5
-import json, sys
+# %% ../nbs/04_results.ipynb #896a2b4f
+import json
 from pathlib import Path
 import numpy as np, pandas as pd
 from dataclasses import dataclass
 from fastcore.basics import patch
 from fastcore.script import call_parse
-from .corpora import COLOURS, EMOTIONS, CORPORA, CorpusError, folds
+from .corpora import EMOTIONS, CorpusError, console
 
 # %% ../nbs/04_results.ipynb #ffbd834a
 def confusion(truth,        # emotion of each utterance, [n]
@@ -74,7 +74,7 @@ def _wa_of_counts(c): return np.trace(c, axis1=-2, axis2=-1)/c.sum((-2,-1))
 
 _METRIC_OF_COUNTS = {uar:_uar_of_counts, wa:_wa_of_counts}
 
-# %% ../nbs/04_results.ipynb #c69f5698
+# %% ../nbs/04_results.ipynb #75bc9fb3
 def speaker_uar(predictions:pd.DataFrame # columns speaker, truth, said (and seed)
                )->pd.Series:             # UAR of each speaker, mean over seeds, index speaker
     "How well each speaker is recognised."
@@ -91,10 +91,11 @@ def paired_test(a:pd.DataFrame, # predictions of one arm
     from scipy.stats import t
     d = (speaker_uar(a) - speaker_uar(b)).to_numpy()
     if np.isnan(d).any(): raise ValueError('the two arms were not tested on the same speakers')
+    if len(d)<2: return dict(difference=float(d.mean()), low=np.nan, high=np.nan, p=np.nan, speakers=len(d))
     k = len(d)
     signs = (np.arange(2**k)[:,None]>>np.arange(k)&1)*2-1 if k<=14 else np.random.default_rng(seed).choice([-1,1], (n, k))
     p = float((np.abs(signs@d)>=abs(d.sum())-1e-12).mean())
-    half = t.ppf(.975, k-1)*d.std(ddof=1)/np.sqrt(k) if k>1 else np.nan
+    half = t.ppf(.975, k-1)*d.std(ddof=1)/np.sqrt(k)
     return dict(difference=float(d.mean()), low=float(d.mean()-half), high=float(d.mean()+half), p=p, speakers=k)
 
 # %% ../nbs/04_results.ipynb #d3614b68
@@ -123,7 +124,7 @@ def to_frame(self:Comparison)->pd.DataFrame: # one row an arm
         rows.append(row | dict(gap=(m.train_uar-m.valid_uar).mean(), chance_UAR=1/len(share), majority_WA=share.max(), runs=len(m)))
     return pd.DataFrame(rows).set_index('arm')
 
-# %% ../nbs/04_results.ipynb #f5005284
+# %% ../nbs/04_results.ipynb #6e30237c
 @patch
 def difference(self:Comparison)->dict: # see `paired_test`
     "Dropout less none, paired over speakers."
@@ -135,11 +136,18 @@ def difference(self:Comparison)->dict: # see `paired_test`
 def verdict(self:Comparison):
     "What the runs say, in a sentence."
     d = self.difference()
+    if d['speakers']<2: return f"Fewer than two known speakers: no interval and no test. UAR {d['difference']:+.3f} with dropout."
     says = 'helps' if d['low']>0 else 'hurts' if d['high']<0 else 'makes no difference that this experiment can see'
-    return (f"Dropout {says}: it changes a speaker's UAR by {d['difference']:+.3f} on average (95% interval {d['low']:+.3f} to {d['high']:+.3f}, {d['speakers']} speakers, p = {d['p']:.2f}).")
+    return (f"Dropout {says}: it changes a speaker's UAR by {d['difference']:+.3f} on average over the {d['speakers']} speakers (95% interval {d['low']:+.3f} to {d['high']:+.3f}, p = {d['p']:.2f}).")
 
-# %% ../nbs/04_results.ipynb #b2ba5083
-def _cell(score, low, high): return f'{score:.3f} [{low:.3f}, {high:.3f}]'
+@patch(as_prop=True)
+def caveat(self:Comparison):
+    "What the folds share between training and test."
+    return {'random':'Leaky: the folds are random, the same voices and sentences are in training and test.', 'text':'The folds keep texts apart, not speakers: the same voices are in training and test.',
+            }.get(self.config['folds']['by'], 'No test speaker was heard in training.')
+
+# %% ../nbs/04_results.ipynb #6775eb4c
+def _cell(score, low, high): return f'{score:.3f}' if np.isnan(low) else f'{score:.3f} [{low:.3f}, {high:.3f}]'
 
 @patch
 def table(self:Comparison)->pd.DataFrame: # text, ready to be shown
@@ -157,7 +165,7 @@ def to_markdown(self:Comparison)->str:
     return '\n'.join([line(t.columns), line(['---']*len(t.columns)), *map(line, t.to_numpy())])
 
 @patch
-def _repr_markdown_(self:Comparison): return f'{self.to_markdown()}\n\n{self.verdict}'
+def _repr_markdown_(self:Comparison): return f'{self.to_markdown()}\n\n{self.verdict} {self.caveat}'
 
 # %% ../nbs/04_results.ipynb #15148541
 @patch
@@ -305,13 +313,13 @@ def plot_attention(y:np.ndarray,       # waveform at 16 kHz, [n_samples]
         over = ax.twinx(); over.fill_between(at, w, color=colour, alpha=.4, lw=0); over.plot(at, w, color='black', lw=1); over.set(ylim=(0, max(w.max()*1.1, 2)), ylabel='attention\n(1: even)')
     return axs
 
-# %% ../nbs/04_results.ipynb #ddc461a1
+# %% ../nbs/04_results.ipynb #0f4bc7e2
 _PAGE = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
 table{{border-collapse:collapse;width:100%}}th,td{{padding:.4rem .6rem;border-bottom:1px solid #ddd;text-align:left}}
 img{{max-width:100%}}pre{{background:#f6f6f6;padding:1rem;overflow:auto;font-size:13px}}.verdict{{font-size:1.15rem}}</style></head><body>
 <h1>{title}</h1><p class="verdict">{verdict}</p>{table}
-<p>UAR: unweighted average recall (also called UA); WA: accuracy. Intervals: 95%, speakers resampled. Every test speaker was unheard in training unless the folds are random.</p>
+<p>{caveat}</p><p>UAR: unweighted average recall (also called UA), over all utterances of an arm; WA: accuracy. Intervals: 95%, speakers resampled. The sentence above averages the speakers' own UAR, so its difference is not exactly the table's.</p>
 {pictures}<h2>Configuration</h2><pre>{config}</pre></body></html>'''
 
 def _png(fig):
@@ -320,7 +328,7 @@ def _png(fig):
     f = io.BytesIO(); fig.savefig(f, format='png', dpi=110); plt.close(fig)
     return f.getvalue()
 
-# %% ../nbs/04_results.ipynb #dc8b0792
+# %% ../nbs/04_results.ipynb #9b4504f4
 @patch
 def report(self:Comparison,
            out,       # folder
@@ -337,28 +345,23 @@ def report(self:Comparison,
     for name,fig in pictures.items():
         data = _png(fig); (out/f'{name.lower().replace(" ", "_")}.png').write_bytes(data)
         parts.append(f'<h2>{name}</h2><img alt="{name}" src="data:image/png;base64,{b64encode(data).decode()}">')
-    page = _PAGE.format(title=html.escape(title), verdict=html.escape(self.verdict), table=self.table().to_html(index=False, border=0), pictures='\n'.join(parts), config=html.escape(json.dumps(self.config, indent=1)))
+    page = _PAGE.format(title=html.escape(title), verdict=html.escape(self.verdict), caveat=html.escape(self.caveat), table=self.table().to_html(index=False, border=0), pictures='\n'.join(parts), config=html.escape(json.dumps(self.config, indent=1)))
     (out/'report.html').write_text(page, encoding='utf-8')
     return out/'report.html'
 
-# %% ../nbs/04_results.ipynb #fecb8801
-def _stop(message, status=2):
-    "End a console script: one line, no traceback."
-    print(f'ser_compare: {message}', file=sys.stderr); sys.exit(status)
+# %% ../nbs/04_results.ipynb #5306cd33
+def _folds(frame, corpus, by, k):
+    "Folds as asked for; by session where people talk to each other, else by speaker."
+    from ser_nbdev.corpora import folds
+    if not by and corpus!='iemocap' and (frame.speaker=='').any():
+        raise CorpusError("the recordings' speakers are not known: find them in the paths with --speaker REGEX, or take --by random, where the same voice may be in training and test")
+    return folds(frame, by=by or ('session' if corpus=='iemocap' else 'speaker'), k=k)
 
-def _checked_root(corpus, root):
-    "The corpus' name in the registry and its folder; the demo is spoken where it is not there yet."
-    if corpus=='demo':
-        from ser_nbdev.demo import demo_corpus, speak_corpus
-        return 'iemocap', speak_corpus(root) if root else demo_corpus()
-    if corpus not in CORPORA: raise CorpusError(f'no corpus is called {corpus!r}; there are demo, {", ".join(CORPORA)}')
-    if not root: raise CorpusError(f'corpus {corpus} needs its folder: add --root PATH')
-    return corpus, root
-
-# %% ../nbs/04_results.ipynb #454fe5fd
+# %% ../nbs/04_results.ipynb #2a03ccd4
 @call_parse
 def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus that ser_corpora lists
                 root:str=None,         # folder of the corpus
+                speaker:str=None,      # regular expression whose first group is the speaker in a recording's path (corpus folder)
                 features:str=None,     # mfcc20 or lld32 (default: the recipe's)
                 labels:str='six',      # label set: six, four or seed7
                 by:str=None,           # what folds keep apart: session, speaker, text, random (default: session for demo and iemocap, else speaker)
@@ -366,24 +369,21 @@ def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus 
                 seeds:int=1,           # random seeds an arm and fold
                 epochs:int=None,       # epochs (default: the recipe's)
                 dropout:float=.2,      # dropout rate of the arm that has it
-                recipe:str='quick',    # quick; seed is the original's README (500 epochs)
+                recipe:str='quick',    # quick; seed is the original's README (500 epochs); gpu_script its 32-feature script
                 out:str=None,          # folder of the results (default: ser_compare/CORPUS)
                 record:str=None,       # also keep the result as three small files in this folder
                ):
     "Train with dropout and without, on the same folds, seeds and budget, and compare. Stopped, the same command goes on."
-    from ser_nbdev.corpora import folds as make_folds
-    from ser_nbdev.demo import DemoError
-    out = Path(out or f'ser_compare/{corpus}')
-    try:
-        name, where = _checked_root(corpus, root)
-        from ser_nbdev.train import TrainConfig, load_features
-        config = TrainConfig.recipe(recipe, **{k:v for k,v in dict(features=features, epochs=epochs).items() if v})
-        store, frame = load_features(name, where, config.features, out/f'features-{config.features}', labels)
-        made = make_folds(frame, by=by or ('session' if name=='iemocap' else 'speaker'), k=folds)
-        print(f'{corpus}: {len(frame)} utterances, {frame.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}, {config.epochs} epochs, {seeds} seed{"s"*(seeds>1)} an arm')
-        result = compare_dropout(config, store, frame, made, out/'runs', seeds, dropout)
-    except KeyboardInterrupt: _stop('stopped; the same command goes on from the last finished epoch', 130)
-    except (CorpusError, DemoError, ValueError) as e: _stop(e)
-    page = result.report(out, f'Dropout or none: {corpus}')
-    if record: result.save(record)
-    print(f'\n{result.table().to_string(index=False)}\n\n{result.verdict}\nReport: {page}')
+    with console('ser_compare'):
+        if seeds<1 or not 0<dropout<1: raise ValueError(f'--seeds {seeds} --dropout {dropout:g}: at least one seed, and a rate between 0 and 1')
+        from ser_nbdev.train import TrainConfig, alone, corpus_root, load_features, reader_options
+        out, (name, where) = Path(out or f'ser_compare/{corpus}'), corpus_root(corpus, root)
+        config = TrainConfig.recipe(recipe, **{k:v for k,v in dict(features=features, epochs=epochs).items() if v is not None})
+        with alone(out):
+            store, frame = load_features(name, where, config.features, out/f'features-{config.features}', labels, **reader_options(name, speaker))
+            made = _folds(frame, name, by, folds)
+            print(f'{corpus}: {len(frame)} utterances, {frame.speaker[frame.speaker!=""].nunique()} known speakers, {len(made)} folds by {made[0].by}, {config.epochs} epochs, {seeds} seed{"s"*(seeds>1)} an arm')
+            result = compare_dropout(config, store, frame, made, out/'runs', seeds, dropout)
+            page = result.report(out, f'Dropout or none: {corpus}')
+        if record: result.save(record)
+        print(f'\n{result.table().to_string(index=False)}\n\n{result.verdict}\n{result.caveat}\nReport: {page}')

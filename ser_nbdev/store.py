@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['StoreError', 'source_identity', 'FeatureStore', 'extract_corpus', 'write_store', 'ser_features']
 
-# %% ../nbs/12_store.ipynb #175f4508
+# %% ../nbs/12_store.ipynb #5da81aa9
 import hashlib, json, os, sys, time, warnings
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, lru_cache
@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from fastcore.script import call_parse
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
-from .corpora import read_corpus
+from .corpora import console, read_corpus
 from .features import FEATURE_SETS, FeatureSet, AudioError, feature_set, load_audio, extract
 
 # %% ../nbs/12_store.ipynb #53bf9b88
@@ -50,7 +50,7 @@ def source_identity(path          # of a recording
     except OSError: return -1, ''
     return n, h.hexdigest()
 
-# %% ../nbs/12_store.ipynb #dfbaee2b
+# %% ../nbs/12_store.ipynb #303d0c1d
 def _metadata(fs:FeatureSet, dtype, **more)->dict: # Arrow schema metadata
     "What is written wherever the numbers go."
     return {'ser_nbdev': json.dumps(dict(features=fs.name, version=fs.version, fingerprint=fs.fingerprint, columns=list(fs.columns), dtype=np.dtype(dtype).name, **more))}
@@ -63,7 +63,9 @@ def _write_table(path, table, metadata):
 
 def _open_table(path)->tuple[pa.Table,dict]: # memory-mapped, and its metadata
     "The way back."
-    with pa.memory_map(str(path)) as f: table = pa.ipc.open_file(f).read_all()
+    try:
+        with pa.memory_map(str(path)) as f: table = pa.ipc.open_file(f).read_all()
+    except pa.ArrowInvalid as e: raise StoreError(f'{path}: damaged ({e}); delete the store\'s folder and extract again') from e
     return table, json.loads(table.schema.metadata[b'ser_nbdev'])
 
 # %% ../nbs/12_store.ipynb #135bfbc4
@@ -214,7 +216,7 @@ def _finish(df, done, fs, dtype, out):
         if f.name not in shards: f.unlink(missing_ok=True)
     return FeatureStore(out, fs)
 
-# %% ../nbs/12_store.ipynb #8c12ef15
+# %% ../nbs/12_store.ipynb #c2599e0b
 def _old_store(out, fs, dtype):
     "The store that lies in `out`, if it is of the same kind; refuse anything else."
     if not out.exists() or not any(out.iterdir()): return None
@@ -229,6 +231,7 @@ def _old_store(out, fs, dtype):
 def _prepare(df, features, out, dtype):
     "Check what was asked for, make the folder, look up what is there."
     fs, out = feature_set(features), Path(out)
+    if dtype not in ('float32', 'float16'): raise StoreError(f'dtype={dtype!r}: features are stored as float32 or float16')
     if not df.index.is_unique: raise StoreError(f'{df.index[df.index.duplicated()][0]}: names must be unique')
     s = _old_store(out, fs, dtype)
     old = {} if s is None else {n: (h, s._shards[k].name, int(r)) for n,h,k,r in zip(s.frame.index, s.sources.source_hash, s._shard, s._row)}
@@ -289,7 +292,7 @@ def write_store(df:pd.DataFrame,      # corpus table
         done.append((path.name, _summary(path)))
     return _finish(df, done, fs, dtype, out)
 
-# %% ../nbs/12_store.ipynb #2776493b
+# %% ../nbs/12_store.ipynb #1997e3a5
 @call_parse
 def ser_features(corpus:str,            # name of the corpus: iemocap, emodb, folder, ...
                  root:str,              # its folder
@@ -302,11 +305,9 @@ def ser_features(corpus:str,            # name of the corpus: iemocap, emodb, fo
                 ):
     "Extract the features of a corpus into a store; killed half way, the next run goes on"
     t = time.perf_counter()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            store = extract_corpus(read_corpus(corpus, root), features, out, jobs, backend, scheduler, dtype)
-    except ValueError as e: sys.exit(print(e, file=sys.stderr) or 2)
+    with console('ser_features'):
+        warnings.simplefilter('ignore') # failures are listed below
+        store = extract_corpus(read_corpus(corpus, root), features, out, jobs, backend, scheduler, dtype)
     t, audio = time.perf_counter()-t, store.lengths.sum()/100
     print(f'{out}: {store}; {audio/60:.1f} min of audio in {t:.1f} s, {audio/t:.0f} times real time')
     for f in store.failures.itertuples(): print(f'  {f.name}: {f.reason}')
