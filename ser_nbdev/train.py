@@ -284,7 +284,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.bar.update(); self.bar.set_postfix_str(f'loss {logs["loss"]:.2f}, validation UAR {logs["val_uar"]:.2f}')
 
-# %% ../nbs/03_train_multigpu.ipynb #5c0969df
+# %% ../nbs/03_train_multigpu.ipynb #4486b298
 class Run:
     "A run's folder, read."
     def __init__(self, path): self.path = Path(path)
@@ -303,7 +303,7 @@ class Run:
     def metrics(self): return self._json('metrics.json')
     @property
     def predictions(self): return pd.read_csv(self.path/'predictions.csv', dtype=dict(name=str, speaker=str, truth=str), keep_default_na=False)
-    def model(self): return keras.saving.load_model(self.path/'model.keras', safe_mode=True)
+    def model(self): return keras.saving.load_model(self.path/'model.keras', compile=False, safe_mode=True)
     def __repr__(self): return f'Run({self.path.name}, {"finished" if self.finished else "unfinished"})'
 
 # %% ../nbs/03_train_multigpu.ipynb #3665747a
