@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Prediction', 'Recognizer', 'ser_predict', 'Explorer', 'explorer_figure']
 
-# %% ../nbs/13_predict.ipynb #d73e452a
-import io, json, sys, zipfile
+# %% ../nbs/13_predict.ipynb #42b42dc1
+import io, json, sys, warnings, zipfile
 from html import escape
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +159,7 @@ def _architecture(info):
     if bad: raise ValueError(f'its {", ".join(bad)} cannot be right')
     return dict(n_features=n, n_classes=len(info['classes']), attention=r['attention'], dropout_rate=0., **{k:r[k] for k in _BOUNDS})
 
-# %% ../nbs/13_predict.ipynb #aec206cb
+# %% ../nbs/13_predict.ipynb #fbbf2488
 @patch(cls_method=True)
 def load(cls:Recognizer,
          path # written by `save`
@@ -170,7 +170,8 @@ def load(cls:Recognizer,
     try:
         members = _members(path)
         info = json.loads(members.pop('bundle.json')); args, models = _architecture(info), []
-        with tempfile.TemporaryDirectory() as d:
+        with tempfile.TemporaryDirectory() as d, warnings.catch_warnings():
+            warnings.simplefilter('error')      # Keras only warns of weights it did not find
             for n,b in members.items():
                 (Path(d)/n).write_bytes(b); models.append(build_model(**args)); models[-1].load_weights(Path(d)/n)
     except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {type(e).__name__}: {str(e).splitlines()[0]}') from e
