@@ -11,8 +11,8 @@ __all__ = ['EMOTIONS', 'COLOURS', 'CORPORA', 'AUDIO', 'COLUMNS', 'IEMOCAP_LABELS
            'Fold', 'LeakError', 'sentences', 'text_groups', 'assert_no_leak', 'folds', 'turn_table', 'read_label_table',
            'load_feature_pickle', 'plot_balance', 'plot_durations', 'plot_dialogues', 'console', 'ser_corpora']
 
-# %% ../nbs/10_corpora.ipynb #432be060
-import csv, gzip, hashlib, json, os, pickle, re, shutil, sys, warnings
+# %% ../nbs/10_corpora.ipynb #c1b833d1
+import csv, filecmp, gzip, hashlib, json, os, pickle, re, shutil, sys, warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -46,14 +46,18 @@ class Corpus:
 
 CORPORA = {}
 
-# %% ../nbs/10_corpora.ipynb #7b61fc16
+# %% ../nbs/10_corpora.ipynb #34555a4b
 AUDIO = ('.wav', '.flac', '.ogg', '.mp3')
 
 def audio_files(root:Path,         # folder to look in, sub-folders too
                 suffixes=('.wav',) # endings that count, lower case
                )->list[Path]:      # sorted; `._` shadows and `__MACOSX` left out
     "Audio files below a folder."
-    found = (Path(d)/f for d, _, fs in os.walk(root) for f in fs if f.lower().endswith(tuple(suffixes)) and not f.startswith('._'))
+    found, seen = [], set()
+    for d, subs, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(d)) in seen: subs.clear(); continue # a link back up
+        seen.add(real)
+        found += [Path(d)/f for f in files if f.lower().endswith(tuple(suffixes)) and not f.startswith('._')]
     return sorted(p for p in found if '__MACOSX' not in p.parts)
 
 # %% ../nbs/10_corpora.ipynb #4b62794d
@@ -169,13 +173,15 @@ def _session_rows(session:Path, wavs:dict)->list[dict]: # a row for each labelle
             rows.append(dict(t, text=text.get(t['name'], ''), path=str(wav)))
     return rows
 
-# %% ../nbs/10_corpora.ipynb #41164590
+# %% ../nbs/10_corpora.ipynb #1eabe39e
 def read_iemocap(root:Path # folder with `Session1` … `Session5`
                 )->pd.DataFrame: # a row for every labelled turn, wav or not
     "IEMOCAP (Busso et al. 2008), and whatever else is laid out as it is."
     rows, left = [], []
     for s in _sessions(root):
-        wavs = {p.stem:p for p in audio_files(s/'sentences'/'wav')}
+        wavs = {}
+        for p in sorted(audio_files(s/'sentences'/'wav'), key=lambda p: len(p.parts)): # a copy further down is listed, not used
+            if wavs.setdefault(p.stem, p) is not p: left.append(str(p))
         rows += _session_rows(s, wavs)
         left += [str(p) for p in wavs.values()]
     df = pd.DataFrame(rows)
@@ -262,7 +268,7 @@ def _in_order(truth:pd.DataFrame)->pd.DataFrame: # as `read_corpus` orders rows 
     truth = truth.set_index('name').sort_index()
     return truth[COLUMNS + [c for c in truth if c not in COLUMNS]]
 
-# %% ../nbs/10_corpora.ipynb #37040f90
+# %% ../nbs/10_corpora.ipynb #1403a933
 def _read_named(root:Path,    # the corpus' folder
                 row:Callable  # path -> what its name says (label, speaker …); None: unknown; empty: known, but not wanted
                )->pd.DataFrame:
@@ -275,7 +281,7 @@ def _read_named(root:Path,    # the corpus' folder
         r = dict(name=p.stem, path=str(p)) | r
         twin = seen.setdefault(r['name'], p)
         if twin is p: rows.append(r)
-        elif twin.stat().st_size != p.stat().st_size: raise CorpusError(f"two recordings named {r['name']}, and not the same: {twin} and {p}; keep one of them")
+        elif not filecmp.cmp(twin, p, shallow=False): raise CorpusError(f"two recordings named {r['name']}, and not the same: {twin} and {p}; keep one of them")
     df = pd.DataFrame(rows)
     df.attrs['unlabelled'] = left
     return df
@@ -367,9 +373,9 @@ CORPORA['tess'] = Corpus('tess', 'Toronto Emotional Speech Set', read_tess,
     expected=dict(ang=400, dis=400, fea=400, hap=400, neu=400, sad=400, sur=400), speakers=2, licence='CC BY-NC-ND 4.0', url='https://doi.org/10.5683/SP2/E8H2MF',
     citation='Pichora-Fuller, Dupuis: Toronto emotional speech set (TESS). Borealis, 2020')
 
-# %% ../nbs/10_corpora.ipynb #d388dd2c
+# %% ../nbs/10_corpora.ipynb #77b0bc90
 def _table(path:Path, **kwargs)->pd.DataFrame: # a CSV or TSV as strings, nothing turned into NaN
-    try: return pd.read_csv(path, dtype=str, keep_default_na=False, encoding='utf-8-sig', **kwargs)
+    try: return pd.read_csv(path, dtype=str, keep_default_na=False, encoding='utf-8-sig', index_col=False, **kwargs)
     except (ValueError, OSError) as e: raise CorpusError(f"{path}: not a table: {str(e).splitlines()[0]}; is it UTF-8 text, with a heading?") from None
 
 def _needs(df:pd.DataFrame, columns:str, path:Path): # complain where a column is not there
@@ -393,7 +399,7 @@ CORPORA['nemo'] = Corpus('nemo', 'nEMO: Dataset of Emotional Speech in Polish', 
     expected=dict(ang=749, fea=736, hap=749, sad=769, sur=669, neu=809), speakers=9, licence='CC BY-NC-SA 4.0', url='https://github.com/amu-cai/nEMO',
     citation='Christop: nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024')
 
-# %% ../nbs/10_corpora.ipynb #bd3a42ff
+# %% ../nbs/10_corpora.ipynb #7a9bf4a3
 SYNONYMS = {w:c for c, words in dict(ang='anger angry', hap='happy happiness joy', exc='excited excitement', sad='sadness', fru='frustrated frustration',
     neu='neutral', fea='fear fearful', dis='disgust disgusted', sur='surprise surprised', bor='bored boredom', cal='calm', oth='other', xxx='').items() for w in [c, *words.split()]}
 
@@ -402,12 +408,15 @@ def read_folder(root:Path,       # a sub-folder a class: `angry/x.wav`
                 labels:dict=None # your folders' names -> codes or usual words
                )->pd.DataFrame:
     "Any recordings sorted into one folder a class."
+    try: known = not speaker or re.compile(speaker).groups
+    except re.error as e: raise CorpusError(f"speaker={speaker!r} is no regular expression: {e}") from None
+    if not known: raise CorpusError(f"speaker={speaker!r} has no group; put parentheses around the speaker, such as '/(anna|ben)_'")
     rows, left = [], []
     for p in audio_files(root, AUDIO):
         rel, m = p.relative_to(root), None
         if speaker: m = re.search(speaker, rel.as_posix())
         if len(rel.parts) == 1: left.append(str(p))
-        else: rows.append(dict(name=rel.with_suffix('').as_posix(), path=str(p), label=(labels or {}).get(rel.parts[0], rel.parts[0]).lower(), speaker=m[1] if m else ''))
+        else: rows.append(dict(name=rel.with_suffix('').as_posix(), path=str(p), label=(labels or {}).get(rel.parts[0], rel.parts[0]).lower(), speaker=(m[1] or '') if m else ''))
     df = pd.DataFrame(rows)
     df.attrs['unlabelled'] = left
     return df
@@ -623,12 +632,12 @@ SIX = _keep('ang hap exc sad fru neu')
 FOUR = _keep('ang hap sad neu') | dict(exc='hap')
 SEED7 = _keep('ang hap exc sad fru neu fea')
 
-# %% ../nbs/10_corpora.ipynb #b5407997
+# %% ../nbs/10_corpora.ipynb #557e4cba
 def relabel(df:pd.DataFrame, # a corpus table
             labels:dict      # emotion -> new label, None to drop
            )->pd.DataFrame:  # the rows kept, `emotion` renamed
     "Keep and rename; an emotion the dict does not name is an error, never a silent loss."
-    new = df.emotion[~df.emotion.isin(list(labels))].value_counts()
+    new = df.emotion[~df.emotion.isin(list(labels))].value_counts(dropna=False)
     if len(new): raise CorpusError(f"labels the set does not name: {', '.join(f'{k} ({n})' for k, n in new.items())}; give each a name, or None to drop it")
     emotion = df.emotion.map(labels)
     if emotion.isna().all(): raise CorpusError(f"nothing left: the corpus has {', '.join(sorted(set(df.emotion)))}, and the set drops them all")
@@ -652,11 +661,11 @@ class Fold:
 class LeakError(CorpusError):
     "Something that training has seen comes back in validation or test."
 
-# %% ../nbs/10_corpora.ipynb #5838bba1
+# %% ../nbs/10_corpora.ipynb #2a72370b
 def sentences(df:pd.DataFrame # a corpus table
              )->pd.Series:    # what was said, without case and punctuation; empty where it is not known
     "The words alone."
-    return df.text.str.lower().str.replace(r'\W+', ' ', regex=True).str.strip()
+    return df.text.str.normalize('NFKC').str.casefold().str.replace(r'\W+', ' ', regex=True).str.strip()
 
 def text_groups(df:pd.DataFrame # a corpus table
                )->pd.Series:    # one value for all utterances of one text, empty where it is not known
@@ -664,18 +673,22 @@ def text_groups(df:pd.DataFrame # a corpus table
     if 'script' not in df: return sentences(df)
     return df.script.where(~df.scripted.eq(False) | (sentences(df) == ''), sentences(df)) if 'scripted' in df else df.script
 
-# %% ../nbs/10_corpora.ipynb #bfcebae4
+# %% ../nbs/10_corpora.ipynb #d1ac34a3
 _APART = dict(session=('session','speaker'), speaker=('speaker',), text=('text','sentence'), random=())
+
+def _known(column:pd.Series)->pd.Series: # text without blanks at its ends, empty where nothing is known
+    return column.astype(object).where(column.notna(), '').astype(str).str.strip()
 
 def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
                    fold:Fold,       # rows to look at
                    by:str=None      # session, speaker, text or random; None: what the fold says of itself
                   ):
     "Raise `LeakError` where two of train, validation and test share a row, a file, or what they must not."
+    if (by or fold.by) not in _APART: raise CorpusError(f"by={by or fold.by!r}: no such folds; there are {', '.join(_APART)}")
     by, parts = by or fold.by, dict(train=fold.train, validation=fold.valid, test=fold.test)
     last = max((int(np.max(r)) for r in parts.values() if len(r)), default=-1)
     if last >= len(df): raise LeakError(f"fold {fold.name}: row {last} of a table of {len(df)}; the fold was made for another table")
-    keys = dict(row=pd.Series(range(len(df))), file=df.path) | {c:dict(text=text_groups, sentence=sentences).get(c, lambda df: df[c])(df) for c in _APART[by]}
+    keys = dict(row=pd.Series(range(len(df))), file=df.path) | {c:dict(text=text_groups, sentence=sentences).get(c, lambda df: _known(df[c]))(df) for c in _APART[by]}
     for what, key in keys.items():
         seen = {k:set(key.iloc[rows]) - ({''} if what in ('file','sentence') else set()) for k, rows in parts.items()}
         for a, b in (('train','validation'), ('train','test'), ('validation','test')):
@@ -737,7 +750,7 @@ def _unsaid(df:pd.DataFrame, f:Fold)->Fold: # the fold without turns to train an
     valid = keep(f.valid, f.test)
     return replace(f, valid=valid, train=keep(f.train, np.concatenate([f.test, valid])))
 
-# %% ../nbs/10_corpora.ipynb #edb9d7e5
+# %% ../nbs/10_corpora.ipynb #8e82c5c3
 def folds(df:pd.DataFrame,   # a corpus table
           by:str='speaker',  # what train, validation and test must not share: session, speaker, text; random shares all and leaks
           k:int=None,        # groups; None: every session or speaker its own, 5 for text and random
@@ -745,10 +758,11 @@ def folds(df:pd.DataFrame,   # a corpus table
          )->list[Fold]:      # k folds
     "Every group tests once and validates once; the others train."
     if by not in _APART: raise CorpusError(f"by={by!r}: no such folds; there are {', '.join(_APART)}")
+    df = df.assign(**{c:_known(df[c]) for c in ('speaker','session')})
     units = pd.Series(df.index) if by == 'random' else text_groups(df) if by == 'text' else df[by]
     n, unknown = units.nunique(), int((units == '').sum())
     if unknown: raise CorpusError(f"by={by!r}: {unknown} of {len(df)} utterances have no known {by}; fill the column, or try another `by`")
-    k = k or (n if by in ('session','speaker') else min(5, n))
+    k = int(k if k is not None else n if by in ('session','speaker') else min(5, n))
     if not 3 <= k <= n: raise CorpusError(f"by={by!r}, k={k}, and {n} to deal: train, validation and test take at least 3 groups, and there can't be more than there is to deal; try another `k` or `by`")
     rng = np.random.default_rng(seed)
     groups, ring = _groups(df, by, k, rng), rng.permutation(k)
@@ -769,7 +783,7 @@ def turn_table(names, # IEMOCAP turns
     df = pd.DataFrame([dict(name=n, path='', emotion=l, text='', duration=np.nan) | turn_columns(n) for n, l in zip(names, labels)]).set_index('name')
     return df[COLUMNS + [c for c in df if c not in COLUMNS]]
 
-# %% ../nbs/10_corpora.ipynb #27cbe09e
+# %% ../nbs/10_corpora.ipynb #9cf3cd58
 def _why_not(row:list, seen:set)->str: # what is wrong with a row of the label table, empty if nothing
     if len(row) != 2: return f'{len(row)} fields, not 2'
     if not turn_columns(row[0]): return f'{row[0]!r} is no turn'
@@ -779,13 +793,17 @@ def _why_not(row:list, seen:set)->str: # what is wrong with a row of the label t
 def read_label_table(path # CSV file with the heading `Name,Label`
                     )->tuple[pd.DataFrame,pd.DataFrame]: # corpus table without audio; rows that are no utterance: line, row, reason
     "The original project's label table."
-    with open(path, encoding='latin-1', newline='') as f: lines = [[x.strip() for x in r] for r in csv.reader(f)]
+    try:
+        with open(path, encoding='latin-1', newline='') as f: lines = [[x.strip() for x in r] for r in csv.reader(f, quoting=csv.QUOTE_NONE)]
+    except (OSError, csv.Error) as e: raise CorpusError(f'{path}: cannot be read as a label table: {e}') from None
+    if lines and lines[0]: lines[0][0] = lines[0][0].removeprefix('\xef\xbb\xbf') # what Excel puts first
     if not lines or lines[0] != ['Name','Label']: raise CorpusError(f"{path}:1: the heading is not Name,Label; is it the label table?")
     good, bad = {}, []
     for i, row in enumerate(lines[1:], 2):
         why = _why_not(row, good.keys())
         if why: bad.append(dict(line=i, row=','.join(row), reason=why))
         else: good[row[0]] = row[1]
+    if not good: raise CorpusError(f'{path}: no row is an utterance and its label')
     return turn_table(good, good.values()), pd.DataFrame(bad, columns=['line','row','reason'])
 
 # %% ../nbs/10_corpora.ipynb #5c121620
@@ -805,7 +823,7 @@ class _Node:
     def __init__(self, *args): pass
     def __setstate__(self, state): self.state = state
 
-# %% ../nbs/10_corpora.ipynb #b5afc801
+# %% ../nbs/10_corpora.ipynb #12257b53
 class _Limited:
     "A file that ends in an error after so many bytes."
     def __init__(self, f, left:int): self.f, self.left = f, left
@@ -821,8 +839,13 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module, name):
         if (module, name) not in _PLAIN: raise CorpusError(f"asks for {module}.{name}, which no table of arrays needs; refused, nothing was run")
         return type(name, (_Node,), {})
+    def load_bytearray8(self): # the library's own makes room for as much as the file claims
+        n = int.from_bytes(self.read(8), 'little')
+        if len(data := self.read(n)) < n: raise EOFError(f'{n} bytes announced, {len(data)} there')
+        self.append(bytearray(data))
+    dispatch = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: load_bytearray8}
 
-# %% ../nbs/10_corpora.ipynb #2f78b28d
+# %% ../nbs/10_corpora.ipynb #03536515
 def _kind(x)->str: return type(x).__name__ if isinstance(x, _Node) else ''
 
 def _bytes(x): # protocols below 5 write bytes as calls
@@ -830,7 +853,8 @@ def _bytes(x): # protocols below 5 write bytes as calls
     return x.encode('latin-1') if isinstance(x, str) else x
 
 def _dtype(x:_Node)->np.dtype: # plain numbers, strings or objects; nothing structured
-    code, order = str(x.args[0]), x.state[1] if x.state else '='
+    code, order = x.args[0], x.state[1] if x.state else '='
+    if not isinstance(code, str) or len(code) > 8: raise CorpusError('a column of no plain type')
     if _kind(x) != 'dtype' or not re.fullmatch(r'[fiubSU]\d+|O8?', code) or (x.state and any(x.state[2:5])): raise CorpusError(f'a column of type {code}')
     return np.dtype(code if code[0] in 'Ob' else order+code)
 
@@ -854,12 +878,13 @@ def _array(x:_Node)->np.ndarray: # numbers, or what the cells of an object array
     for i, c in enumerate(data): cells[i] = c
     return cells.reshape(shape)
 
-# %% ../nbs/10_corpora.ipynb #997f50f0
+# %% ../nbs/10_corpora.ipynb #3812f1b5
 def _cell(x): # what a cell of the table may hold: text, a number, an array of numbers
     if _kind(x) == 'scalar': return np.frombuffer(_bytes(x.args[1]), _dtype(x.args[0]))[0].item()
     if isinstance(x, _Node):
         x = _array(x)
         if x.dtype == object: raise CorpusError('an array of objects in a cell')
+    if isinstance(x, np.generic): return x.item()
     if not isinstance(x, (str, int, float, np.ndarray, type(None))): raise CorpusError(f'a {type(x).__name__} in a cell')
     return x
 
@@ -879,9 +904,9 @@ def _frame(x:_Node)->pd.DataFrame: # the table a tree of nodes stands for
     columns = {int(i):v for values, where in blocks for i, v in zip(where, values)}
     return pd.DataFrame({n:pd.Series([_cell(c) for c in columns[i]], dtype=object) for i, n in enumerate(names)})
 
-# %% ../nbs/10_corpora.ipynb #b8c6e9e8
+# %% ../nbs/10_corpora.ipynb #160494e7
 def load_feature_pickle(path,                     # gzip pickle (or a bare one) of a DataFrame
-                        max_bytes:int=4*2**30     # how much it may unpack to
+                        max_bytes:int=2**30       # how much it may unpack to; a hostile file can take many times that in memory
                        )->pd.DataFrame:           # columns Features [n_frames, n_features], Name and Label where the file has it
     "The original project's features, read without running anything of the file's."
     try:
