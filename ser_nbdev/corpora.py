@@ -46,7 +46,7 @@ class Corpus:
 
 CORPORA = {}
 
-# %% ../nbs/10_corpora.ipynb #34555a4b
+# %% ../nbs/10_corpora.ipynb #122dd855
 AUDIO = ('.wav', '.flac', '.ogg', '.mp3')
 
 def audio_files(root:Path,         # folder to look in, sub-folders too
@@ -57,13 +57,14 @@ def audio_files(root:Path,         # folder to look in, sub-folders too
     for d, subs, files in os.walk(root, followlinks=True):
         if (real := os.path.realpath(d)) in seen: subs.clear(); continue # a link back up
         seen.add(real)
-        found += [Path(d)/f for f in files if f.lower().endswith(tuple(suffixes)) and not f.startswith('._')]
+        found += [p for f in files if f.lower().endswith(tuple(suffixes)) and not f.startswith('._') and ((p := Path(d)/f).is_file() or not p.exists())] # no pipes
     return sorted(p for p in found if '__MACOSX' not in p.parts)
 
-# %% ../nbs/10_corpora.ipynb #4b62794d
+# %% ../nbs/10_corpora.ipynb #e7db054d
 def duration(path)->float: # seconds; NaN where the file is missing or no audio
     "Duration from the file's header."
     import soundfile as sf
+    if not os.path.isfile(path): return np.nan
     try: i = sf.info(str(path))
     except (sf.SoundFileError, OSError): return np.nan
     return i.frames/i.samplerate

@@ -35,7 +35,7 @@ def _decode(f:soundfile.SoundFile # opened for reading
         y += (x if rs is None else rs.resample_chunk(x, last=not more)).data
     return np.frombuffer(y, np.float32)
 
-# %% ../nbs/00_features.ipynb #59f20f51
+# %% ../nbs/00_features.ipynb #1cc37c5e
 def _check(y:np.ndarray,     # waveform
            name='waveform',  # what to call it in the error
           ):
@@ -48,6 +48,7 @@ def load_audio(path, # file of any format, rate, depth and number of channels th
               )->np.ndarray: # float32 mono at 16 kHz in [-1, 1], [n_samples]
     "Read a recording; nothing is trimmed or scaled."
     path = Path(path)
+    if path.exists() and not path.is_file(): raise AudioError(f'{path}: a folder, pipe or device; give a file')
     try:
         with open(path, 'rb') as raw:
             if not raw.read(1): raise AudioError(f'{path}: empty file (0 bytes); remove it')

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['StoreError', 'source_identity', 'FeatureStore', 'extract_corpus', 'write_store', 'ser_features']
 
-# %% ../nbs/12_store.ipynb #5da81aa9
-import hashlib, json, os, sys, time, warnings
+# %% ../nbs/12_store.ipynb #d39efae4
+import hashlib, json, os, time, warnings
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, lru_cache
 from pathlib import Path
