@@ -360,7 +360,7 @@ def _piecewise(fs:FeatureSet,   # what to compute
         out[a:b] = fs.compute(piece, peak)[a-first:b-first]
     return out
 
-# %% ../nbs/00_features.ipynb #384fca89
+# %% ../nbs/00_features.ipynb #c26529f2
 def extract(y:np.ndarray,      # mono waveform, floats in [-1, 1], [n_samples]
             sr:int=SR,         # its sampling rate, Hz
             features='lld32',  # name of a feature set, or a set
@@ -370,6 +370,7 @@ def extract(y:np.ndarray,      # mono waveform, floats in [-1, 1], [n_samples]
     if y.ndim!=1 or y.dtype.kind!='f':
         raise AudioError(f'expected mono floats in [-1, 1] of shape [n_samples], got {y.dtype} of shape {list(y.shape)}; load_audio reads files so')
     _check(y)
+    if np.abs(y).max()>1e6: raise AudioError(f'samples of up to {np.abs(y).max():.0e}, where audio lies in [-1, 1]; scale the recording')
     y = y.astype(np.float32, order='C', copy=False)
     return _piecewise(feature_set(features), y if sr==SR else soxr.resample(y, sr, SR))
 
@@ -396,14 +397,14 @@ class CMVN:
         "The way back."
         return cls({k: (np.array(m, np.float32), np.array(s, np.float32)) for k,m,s in zip(d['speakers'], d['mean'], d['std'])})
 
-# %% ../nbs/00_features.ipynb #358a051f
+# %% ../nbs/00_features.ipynb #72214911
 def fit_cmvn(features,                # indexable, gives [n_frames, n_features]
              rows=None,               # positions it may look at: the training rows (default: all)
              speakers:Sequence|None=None, # speaker of every position; None: one mean and deviation for all
             )->CMVN:
     "Mean and deviation over all frames, one recording at a time and in double precision."
-    sums = {}
-    for i in range(len(features)) if rows is None else rows:
+    sums, rows = {}, np.arange(len(features)) if rows is None else np.asarray(rows)
+    for i in np.flatnonzero(rows) if rows.dtype==bool else rows:
         x = np.asarray(features[int(i)], dtype=np.float64)
         key = None if speakers is None else np.asarray(speakers)[int(i)]
         n, a, b = sums.get(key, (0, 0., 0.))

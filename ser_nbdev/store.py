@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['StoreError', 'source_identity', 'FeatureStore', 'extract_corpus', 'write_store', 'ser_features']
 
-# %% ../nbs/12_store.ipynb #d39efae4
-import hashlib, json, os, time, warnings
+# %% ../nbs/12_store.ipynb #72c971eb
+import hashlib, json, os, re, time, warnings
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -170,12 +170,14 @@ def _summary(path)->tuple[list,list]: # (name, frames, size, hash) of each utter
     n = np.diff(_open_shard(path)[0]).tolist()
     return list(zip(table['name'].to_pylist(), n, table['size'].to_pylist(), table['hash'].to_pylist())), m['failures']
 
-# %% ../nbs/12_store.ipynb #311e75ab
+# %% ../nbs/12_store.ipynb #64de2aff
 def _features_of(source, content, old, fs, folder):
     "From an older shard if the recording is the same, else from the recording."
-    if old is None or old[0]!=content: return extract(load_audio(source), features=fs)
-    offsets, x = _open_shard(folder/old[1])
-    return x[offsets[old[2]]:offsets[old[2]+1]]
+    if old is not None and old[0]==content:
+        try: offsets, x = _open_shard(folder/old[1])
+        except (OSError, StoreError): pass # gone or damaged: the recording is still there
+        else: return x[offsets[old[2]]:offsets[old[2]+1]]
+    return extract(load_audio(source), features=fs)
 
 def _reason(e, source)->str: # one line
     "Why a recording gives no features."
@@ -198,7 +200,7 @@ def _make_shard(rows:list,     # (name, path, (hash, shard, row) of its features
     _write_shard(path, [rows[k][0] for k in good], [ids[k] for k in good], arrays, fs, dtype, failures)
     return path.name, _summary(path)
 
-# %% ../nbs/12_store.ipynb #e987061d
+# %% ../nbs/12_store.ipynb #8a0670f7
 def _finish(df, done, fs, dtype, out):
     "Write report and index, drop the shards that the index does not name."
     rows, failures = {}, []
@@ -212,16 +214,18 @@ def _finish(df, done, fs, dtype, out):
     t = t.assign(path=t.path.astype(str), **dict(zip(_OURS, map(list, zip(*rows.values())))))
     shards = [name for name,_ in done]
     _write_table(out/'index.arrow', pa.Table.from_pandas(t, preserve_index=False), _metadata(fs, dtype, shards=shards))
-    for f in [*out.glob('.*.part'), *(out/'shards').iterdir()]:
+    for f in [*out.glob('.*.part'), *(out/'shards').glob('.*.part'), *(out/'shards').glob('*.arrow')]:
         if f.name not in shards: f.unlink(missing_ok=True)
     return FeatureStore(out, fs)
 
-# %% ../nbs/12_store.ipynb #c2599e0b
+# %% ../nbs/12_store.ipynb #d9b11caf
+_OURS_ON_DISK = re.compile(r'shards|report\.csv|\..*\.part|shards[/\\](\..*\.part|[0-9a-f]{32}\.arrow)')
+
 def _old_store(out, fs, dtype):
     "The store that lies in `out`, if it is of the same kind; refuse anything else."
     if not out.exists() or not any(out.iterdir()): return None
     if not (out/'index.arrow').exists():
-        if (out/'shards').exists(): return None
+        if all(_OURS_ON_DISK.fullmatch(str(f.relative_to(out))) for f in out.rglob('*')): return None # begun, not finished
         raise StoreError(f'{out}: neither empty nor a store; choose another folder')
     m = _open_table(out/'index.arrow')[1]
     if (m['fingerprint'], m['dtype'])!=(fs.fingerprint, np.dtype(dtype).name):
