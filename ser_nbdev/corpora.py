@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['EMOTIONS', 'COLOURS', 'CORPORA', 'AUDIO', 'COLUMNS', 'IEMOCAP_LABELS', 'EMODB_TEXTS', 'CREMA_D_TEXTS',
-           'CREMA_D_WOMEN', 'SYNONYMS', 'SIX', 'FOUR', 'SEED7', 'CorpusError', 'Corpus', 'audio_files', 'duration',
-           'read_corpus', 'turn_columns', 'parse_emo_evaluation', 'parse_transcription', 'read_iemocap', 'fake_iemocap',
-           'read_emodb', 'read_ravdess', 'read_crema_d', 'read_savee', 'read_tess', 'read_nemo', 'read_folder',
-           'read_manifest', 'registry', 'fake_corpus', 'Report', 'validate', 'report_table', 'relabel', 'class_names',
-           'Fold', 'LeakError', 'sentences', 'text_groups', 'assert_no_leak', 'folds', 'turn_table', 'read_label_table',
-           'load_feature_pickle', 'plot_balance', 'plot_durations', 'plot_dialogues', 'console', 'ser_corpora']
+           'CREMA_D_WOMEN', 'SYNONYMS', 'SIX', 'FOUR', 'SEED7', 'CorpusError', 'Corpus', 'printable', 'audio_files',
+           'duration', 'read_corpus', 'turn_columns', 'parse_emo_evaluation', 'parse_transcription', 'read_iemocap',
+           'fake_iemocap', 'read_emodb', 'read_ravdess', 'read_crema_d', 'read_savee', 'read_tess', 'read_nemo',
+           'read_folder', 'read_manifest', 'registry', 'fake_corpus', 'Report', 'validate', 'report_table', 'relabel',
+           'class_names', 'Fold', 'LeakError', 'sentences', 'text_groups', 'assert_no_leak', 'folds', 'turn_table',
+           'read_label_table', 'load_feature_pickle', 'plot_balance', 'plot_durations', 'plot_dialogues', 'console',
+           'ser_corpora']
 
 # %% ../nbs/10_corpora.ipynb #c1b833d1
 import csv, filecmp, gzip, hashlib, json, os, pickle, re, shutil, sys, warnings
@@ -46,27 +47,33 @@ class Corpus:
 
 CORPORA = {}
 
-# %% ../nbs/10_corpora.ipynb #122dd855
+# %% ../nbs/10_corpora.ipynb #d9cd0dbd
 AUDIO = ('.wav', '.flac', '.ogg', '.mp3')
+
+def printable(name)->str: # anything that is no UTF-8 as `\\udce9`
+    "A name that can be printed and stored."
+    return str(name).encode('utf-8', 'backslashreplace').decode()
 
 def audio_files(root:Path,         # folder to look in, sub-folders too
                 suffixes=('.wav',) # endings that count, lower case
-               )->list[Path]:      # sorted; `._` shadows and `__MACOSX` left out
+               )->list[Path]:      # sorted; `._` shadows, `__MACOSX` and names that are no UTF-8 left out
     "Audio files below a folder."
     found, seen = [], set()
     for d, subs, files in os.walk(root, followlinks=True):
         if (real := os.path.realpath(d)) in seen: subs.clear(); continue # a link back up
         seen.add(real)
         found += [p for f in files if f.lower().endswith(tuple(suffixes)) and not f.startswith('._') and ((p := Path(d)/f).is_file() or not p.exists())] # no pipes
-    return sorted(p for p in found if '__MACOSX' not in p.parts)
+    odd = sorted(p for p in found if printable(p) != str(p))
+    if odd: warnings.warn(f"{len(odd)} recordings left out, their names are not UTF-8; rename {', '.join(map(printable, odd[:3]))}{' …'*(len(odd) > 3)}", stacklevel=2)
+    return sorted(p for p in set(found).difference(odd) if '__MACOSX' not in p.parts)
 
-# %% ../nbs/10_corpora.ipynb #e7db054d
+# %% ../nbs/10_corpora.ipynb #aff2d6cd
 def duration(path)->float: # seconds; NaN where the file is missing or no audio
     "Duration from the file's header."
     import soundfile as sf
     if not os.path.isfile(path): return np.nan
     try: i = sf.info(str(path))
-    except (sf.SoundFileError, OSError): return np.nan
+    except (sf.SoundFileError, OSError, UnicodeError): return np.nan
     return i.frames/i.samplerate
 
 # %% ../nbs/10_corpora.ipynb #10e10ad6
@@ -307,13 +314,13 @@ CORPORA['emodb'] = Corpus('emodb', 'Berlin Database of Emotional Speech', read_e
     expected=dict(ang=127, bor=81, dis=46, fea=69, hap=71, sad=62, neu=79), speakers=10, licence='CC0 1.0', url='http://emodb.bilderbar.info',
     citation='Burkhardt, Paeschke, Rolfes, Sendlmeier, Weiss: A Database of German Emotional Speech. Interspeech 2005')
 
-# %% ../nbs/10_corpora.ipynb #23cd1f9b
+# %% ../nbs/10_corpora.ipynb #204c4dd1
 def read_ravdess(root:Path # folder with `Actor_01` …
                 )->pd.DataFrame:
     "RAVDESS, speech (Livingstone and Russo 2018)."
     said = {'01':'Kids are talking by the door.', '02':'Dogs are sitting by the door.'}
     def row(p):
-        m = re.fullmatch(r'03-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)', p.stem)
+        m = re.fullmatch(r'03-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(0[1-9]|1\d|2[0-4])', p.stem)
         if m and m[1] != '01': return {}
         return m and dict(label=m[2], speaker=m[6], gender='male' if int(m[6])%2 else 'female', text=said.get(m[4], m[4]), script=m[4], intensity='strong' if m[3]=='02' else 'normal')
     return _read_named(root, row)
@@ -323,7 +330,7 @@ CORPORA['ravdess'] = Corpus('ravdess', 'Ryerson Audio-Visual Database of Emotion
     expected=dict(neu=96, cal=192, hap=192, sad=192, ang=192, fea=192, dis=192, sur=192), speakers=24, licence='CC BY-NC-SA 4.0', url='https://zenodo.org/record/1188976',
     citation='Livingstone, Russo: The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS). PLoS ONE 13(5), 2018')
 
-# %% ../nbs/10_corpora.ipynb #fbcfb684
+# %% ../nbs/10_corpora.ipynb #9428120b
 CREMA_D_TEXTS = dict(IEO="It's eleven o'clock.", TIE='That is exactly what happened.', IOM="I'm on my way to the meeting.", IWW='I wonder what this is about.',
     TAI='The airplane is almost full.', MTI='Maybe tomorrow it will be cold.', IWL='I would like a new alarm clock.', ITH="I think I have a doctor's appointment.",
     DFA="Don't forget a jacket.", ITS="I think I've seen this before.", TSI='The surface is slick.', WSI="We'll stop in a couple of minutes.")
@@ -334,7 +341,7 @@ def read_crema_d(root:Path # folder with `AudioWAV`
                 )->pd.DataFrame:
     "CREMA-D (Cao et al. 2014)."
     def row(p):
-        m = re.fullmatch(r'(\d{4})_([A-Z]{3})_([A-Z]{3})_(LO|MD|HI|XX?)', p.stem)
+        m = re.fullmatch(r'(10(?:0[1-9]|[1-8]\d|9[01]))_([A-Z]{3})_([A-Z]{3})_(LO|MD|HI|XX?)', p.stem)
         return m and dict(label=m[3], speaker=m[1], gender='female' if m[1] in CREMA_D_WOMEN else 'male', text=CREMA_D_TEXTS.get(m[2], m[2]), script=m[2],
                           intensity=dict(LO='low', MD='medium', HI='high').get(m[4], ''))
     return _read_named(root, row)
@@ -971,19 +978,20 @@ def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
     ax.tick_params(axis='x', rotation=90)
     return ax
 
-# %% ../nbs/10_corpora.ipynb #7f733959
+# %% ../nbs/10_corpora.ipynb #826c63e9
 @contextmanager
 def console(name:str # of the script
            ):
-    "One line on stderr for mistakes (exit status 2), Ctrl-C (130) and warnings."
-    def say(message, *args, **kwargs): print(f'{name}: {message}', file=sys.stderr)
+    "One line on stderr for mistakes (exit status 2), Ctrl-C (130) and warnings; none where stdout is closed (141)."
+    def say(message, *args, **kwargs): print(f'{name}: {" ".join(str(message).splitlines())}', file=sys.stderr)
     with warnings.catch_warnings():
         warnings.showwarning = say
-        try: yield
+        try: yield; sys.stdout.flush()
+        except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1); sys.exit(141)
         except KeyboardInterrupt: say('stopped; the same command goes on with what is finished'); sys.exit(130)
         except (ValueError, RuntimeError, ArithmeticError, OSError) as e: say(e); sys.exit(2)
 
-# %% ../nbs/10_corpora.ipynb #e8a995df
+# %% ../nbs/10_corpora.ipynb #57ff24b6
 def _told(name:str, root:str, audio:bool)->tuple[str,dict]: # text and JSON-able answer of `ser_corpora`
     if root and not name: raise CorpusError(f'{root}: say with --name which corpus this is')
     if root:
@@ -1002,5 +1010,6 @@ def ser_corpora(
     headers:bool=False # Read labels and headers only, do not listen to the files
 ):
     "List the corpora that can be read, tell what is known of one, or check a copy of it."
-    with console('ser_corpora'): text, answer = _told(name, root, not headers)
-    print(_json(answer) if json else text)
+    with console('ser_corpora'):
+        text, answer = _told(name, root, not headers)
+        print(_json(answer) if json else text)

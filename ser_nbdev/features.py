@@ -9,8 +9,8 @@ __all__ = ['SR', 'VOWELS', 'HOP', 'WIN', 'N_FFT', 'F0_MIN', 'F0_MAX', 'FEATURE_S
            'f0_candidates', 'f0_track', 'f0_autocorr', 'delta', 'lld', 'FeatureSet', 'feature_set', 'feature_names',
            'extract', 'CMVN', 'fit_cmvn', 'Normalised']
 
-# %% ../nbs/00_features.ipynb #fd9f69ea
-import hashlib, json
+# %% ../nbs/00_features.ipynb #734cd950
+import hashlib, json, os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,7 +35,7 @@ def _decode(f:soundfile.SoundFile # opened for reading
         y += (x if rs is None else rs.resample_chunk(x, last=not more)).data
     return np.frombuffer(y, np.float32)
 
-# %% ../nbs/00_features.ipynb #1cc37c5e
+# %% ../nbs/00_features.ipynb #69b4b2db
 def _check(y:np.ndarray,     # waveform
            name='waveform',  # what to call it in the error
           ):
@@ -44,20 +44,38 @@ def _check(y:np.ndarray,     # waveform
     if not np.isfinite([y.min(), y.max()]).all():
         raise AudioError(f'{name}: NaN or Inf in {np.count_nonzero(~np.isfinite(y))} of {len(y)} samples; write the file again')
 
-def load_audio(path, # file of any format, rate, depth and number of channels that libsndfile reads
-              )->np.ndarray: # float32 mono at 16 kHz in [-1, 1], [n_samples]
-    "Read a recording; nothing is trimmed or scaled."
+def _check_rate(sr,               # sampling rate
+                name='waveform',  # what to call it in the error
+               ):
+    "Refuse what is no sampling rate."
+    if not (isinstance(sr, (int, float, np.number)) and 1000<=sr<=1_000_000 and sr==int(sr)):
+        raise AudioError(f'{name}: a sampling rate of {sr!r}; it has to be a whole number of Hz from 1,000 to 1,000,000')
+
+# %% ../nbs/00_features.ipynb #39773ea7
+def _trim(y:np.ndarray, # waveform at 16 kHz [n_samples]
+          db:float,     # what is so much quieter than the loudest 25 ms is silence, dB
+         )->np.ndarray: # a part of it
+    "Without the silence at both ends."
+    from librosa.effects import trim
+    return trim(y, top_db=db, frame_length=SR//40, hop_length=SR//40)[0]
+
+def load_audio(path,                     # file of any format, rate, depth and number of channels that libsndfile reads
+               trim_db:float|None=None,  # cut off both ends what is so much quieter than the loudest 25 ms, dB (default: cut nothing)
+              )->np.ndarray:             # float32 mono at 16 kHz in [-1, 1], [n_samples]
+    "Read a recording; nothing is scaled, and nothing trimmed unless asked."
     path = Path(path)
     if path.exists() and not path.is_file(): raise AudioError(f'{path}: a folder, pipe or device; give a file')
     try:
         with open(path, 'rb') as raw:
             if not raw.read(1): raise AudioError(f'{path}: empty file (0 bytes); remove it')
-        with soundfile.SoundFile(path) as f: y = _decode(f)
+        with soundfile.SoundFile(os.fsencode(path) if os.name=='posix' else path) as f: # a name may be any bytes there
+            _check_rate(f.samplerate, path)
+            y = _decode(f)
     except soundfile.LibsndfileError as e: raise AudioError(f'{path}: not readable as audio: {e.error_string}') from e
     except TypeError as e: raise AudioError(f'{path}: raw samples without a header; convert it to wav or flac') from e
     except OSError as e: raise AudioError(f'{path}: cannot be opened: {e.strerror or e}') from e
     _check(y, path)
-    return y
+    return y if trim_db is None else _trim(y, trim_db)
 
 # %% ../nbs/00_features.ipynb #2abf1da8
 VOWELS = dict(a=(730,1090,2440), e=(530,1840,2480), i=(270,2290,3010), o=(570,840,2410), u=(300,870,2240)) # formants in Hz (Peterson & Barney 1952)
@@ -312,7 +330,7 @@ def lld(y:np.ndarray,         # waveform at 16 kHz, float32 [n_samples]
     x = np.column_stack([f0, voicing, zcr(frame(y)), cepstrum(P, 13, 26)[:,1:], log_energy(P, window())])
     return np.hstack([x, delta(x)])
 
-# %% ../nbs/00_features.ipynb #74045bbc
+# %% ../nbs/00_features.ipynb #f955169c
 @dataclass(frozen=True)
 class FeatureSet:
     "A named and versioned way from waveform to matrix."
@@ -322,8 +340,9 @@ class FeatureSet:
     compute:Callable  # (waveform at 16 kHz, its peak) -> float32 [n_frames, n_features]
     @property
     def fingerprint(self)->str: # 16 hexadecimal digits
-        "Stands for name, version, columns and framing."
-        return hashlib.sha256(json.dumps([self.name, self.version, list(self.columns), SR, HOP, WIN, N_FFT]).encode()).hexdigest()[:16]
+        "Stands for name, version, columns and framing; for a set of your own, also for the function's name."
+        own = [] if self.compute in (_mfcc20, lld) else [getattr(self.compute, '__qualname__', type(self.compute).__qualname__)]
+        return hashlib.sha256(json.dumps([self.name, self.version, list(self.columns), SR, HOP, WIN, N_FFT, *own]).encode()).hexdigest()[:16]
 
 # %% ../nbs/00_features.ipynb #22bf051c
 def _mfcc20(y, peak=None): return mfcc(y)
@@ -343,9 +362,18 @@ def feature_names(features='lld32' # name of a registered set, or a set
     "The columns of a feature set."
     return list(feature_set(features).columns)
 
-# %% ../nbs/00_features.ipynb #b35c42c2
+# %% ../nbs/00_features.ipynb #2568d57d
 np.empty(24<<20, np.uint8) # once a block of this size has been freed, glibc keeps freed memory instead of fetching it page by page again: a third faster
 _PIECE, _HALO = 1000, 20 # frames; the path looks 10 frames around, the longest frame 4, the derivative 2
+
+def _check_features(x:np.ndarray,  # what a set computed
+                    fs:FeatureSet, # the set
+                    n:int,         # frames there should be
+                   ):
+    "Refuse what is not what the set says it is."
+    if x.shape!=(n, len(fs.columns)): raise ValueError(f'{fs.name}: computed shape {list(x.shape)}, expected {[n, len(fs.columns)]}: {n} frames, {len(fs.columns)} columns; mend its function or its columns')
+    bad = [c for c,ok in zip(fs.columns, np.isfinite(x).all(0)) if not ok]
+    if bad: raise ValueError(f'{fs.name}: NaN or Inf in {", ".join(bad)}; mend its function')
 
 def _piecewise(fs:FeatureSet,   # what to compute
                y:np.ndarray,    # waveform at 16 kHz, float32 [n_samples]
@@ -357,10 +385,12 @@ def _piecewise(fs:FeatureSet,   # what to compute
         b = min(n, a+_PIECE)
         first, last = max(0, a-_HALO), b+_HALO
         piece = y[first*HOP:last*HOP if last<n else None]
-        out[a:b] = fs.compute(piece, peak)[a-first:b-first]
+        x = np.asarray(fs.compute(piece, peak), np.float32)
+        _check_features(x, fs, n_frames(len(piece)))
+        out[a:b] = x[a-first:b-first]
     return out
 
-# %% ../nbs/00_features.ipynb #c26529f2
+# %% ../nbs/00_features.ipynb #ab798c25
 def extract(y:np.ndarray,      # mono waveform, floats in [-1, 1], [n_samples]
             sr:int=SR,         # its sampling rate, Hz
             features='lld32',  # name of a feature set, or a set
@@ -370,9 +400,12 @@ def extract(y:np.ndarray,      # mono waveform, floats in [-1, 1], [n_samples]
     if y.ndim!=1 or y.dtype.kind!='f':
         raise AudioError(f'expected mono floats in [-1, 1] of shape [n_samples], got {y.dtype} of shape {list(y.shape)}; load_audio reads files so')
     _check(y)
+    _check_rate(sr)
     if np.abs(y).max()>1e6: raise AudioError(f'samples of up to {np.abs(y).max():.0e}, where audio lies in [-1, 1]; scale the recording')
     y = y.astype(np.float32, order='C', copy=False)
-    return _piecewise(feature_set(features), y if sr==SR else soxr.resample(y, sr, SR))
+    if sr!=SR: y = soxr.resample(y, sr, SR)
+    _check(y, f'waveform at {SR} Hz')
+    return _piecewise(feature_set(features), y)
 
 # %% ../nbs/00_features.ipynb #bf936a92
 class CMVN:
@@ -397,28 +430,40 @@ class CMVN:
         "The way back."
         return cls({k: (np.array(m, np.float32), np.array(s, np.float32)) for k,m,s in zip(d['speakers'], d['mean'], d['std'])})
 
-# %% ../nbs/00_features.ipynb #72214911
+# %% ../nbs/00_features.ipynb #43bf5894
+def _plain_speakers(speakers, # one a recording, or None
+                    n:int,    # recordings
+                   )->list:   # strings and whole numbers that JSON can keep; None where there are no speakers
+    "One speaker for each recording, or an error."
+    if speakers is None: return [None]*n
+    speakers = [s.item() if isinstance(s, np.generic) else s for s in speakers]
+    if len(speakers)!=n: raise ValueError(f'{len(speakers)} speakers for {n} recordings; give one for each')
+    for i,s in enumerate(speakers):
+        if not isinstance(s, (str, int)): raise ValueError(f'speaker {s!r} at position {i}; give a name or a whole number, or normalise globally (speakers=None)')
+    return speakers
+
+# %% ../nbs/00_features.ipynb #987d6d98
 def fit_cmvn(features,                # indexable, gives [n_frames, n_features]
              rows=None,               # positions it may look at: the training rows (default: all)
              speakers:Sequence|None=None, # speaker of every position; None: one mean and deviation for all
             )->CMVN:
     "Mean and deviation over all frames, one recording at a time and in double precision."
-    sums, rows = {}, np.arange(len(features)) if rows is None else np.asarray(rows)
-    for i in np.flatnonzero(rows) if rows.dtype==bool else rows:
-        x = np.asarray(features[int(i)], dtype=np.float64)
-        key = None if speakers is None else np.asarray(speakers)[int(i)]
-        n, a, b = sums.get(key, (0, 0., 0.))
-        sums[key] = n+len(x), a+x.sum(0), b+(x*x).sum(0)
+    sums, rows, keys = {}, np.arange(len(features)) if rows is None else np.asarray(rows), _plain_speakers(speakers, len(features))
+    for i in (np.flatnonzero(rows) if rows.dtype==bool else rows).tolist():
+        x = np.asarray(features[i], dtype=np.float64)
+        n, a, b = sums.get(keys[i], (0, 0., 0.))
+        sums[keys[i]] = n+len(x), a+x.sum(0), b+(x*x).sum(0)
+    if not sums: raise ValueError('no rows to take statistics from; give the training rows')
     std = lambda n, a, b: np.sqrt(np.maximum(b/n-(a/n)**2, 0))
     return CMVN({k: ((a/n).astype(np.float32), np.where(std(n,a,b)>1e-5, std(n,a,b), 1).astype(np.float32)) for k,(n,a,b) in sums.items()})
 
-# %% ../nbs/00_features.ipynb #760860d2
+# %% ../nbs/00_features.ipynb #370275f5
 class Normalised:
     "A view of features that normalises what it hands out."
     def __init__(self,
                  features,      # indexable, gives [n_frames, n_features]
                  cmvn:CMVN,     # from `fit_cmvn`
                  speakers:Sequence|None=None, # speaker of every position, where there is one a speaker
-                ): self.features, self.cmvn, self.speakers = features, cmvn, None if speakers is None else list(speakers)
+                ): self.features, self.cmvn, self.speakers = features, cmvn, _plain_speakers(speakers, len(features))
     def __len__(self): return len(self.features)
-    def __getitem__(self, i): return self.cmvn(self.features[i], None if self.speakers is None else self.speakers[i])
+    def __getitem__(self, i): return self.cmvn(self.features[i], self.speakers[i])
