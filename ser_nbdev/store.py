@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['StoreError', 'alone', 'source_identity', 'FeatureStore', 'extract_corpus', 'write_store', 'ser_features']
 
-# %% ../nbs/12_store.ipynb #5a96175d
-import errno, hashlib, json, os, re, time, uuid, warnings
+# %% ../nbs/12_store.ipynb #a9bace9b
+import errno, hashlib, json, operator, os, re, time, uuid, warnings
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
@@ -42,14 +42,14 @@ def _atomic(path:Path, # file to write
         remedy = 'make room' if e.errno in (errno.ENOSPC, errno.EDQUOT) else 'mend that'
         raise StoreError(f'{path.parent}: cannot write: {e.strerror or e}; {remedy} and run again, what is finished is kept') from e
 
-# %% ../nbs/12_store.ipynb #3cfebcd2
+# %% ../nbs/12_store.ipynb #5887656b
 @contextmanager
 def alone(path # folder to work in
          ):
     "Keep a second process out of a folder; the lock goes with the process, however that ends."
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    where = Path(path).absolute(); where.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.with_name(f'.{path.name}.lock'), timeout=0): yield
+        with FileLock(where.with_name(f'.{where.name}.lock'), timeout=0): yield
     except Timeout: raise ValueError(f'{path}: another process is at work there; wait for it, or choose another folder') from None
 
 # %% ../nbs/12_store.ipynb #e131a9dd
@@ -84,7 +84,7 @@ def _frames(table:pa.Table)->tuple[np.ndarray,np.ndarray]: # first frame of each
     width = x.type.value_type.list_size
     return x.offsets.to_numpy(), x.values.flatten().to_numpy().reshape(-1, width)
 
-# %% ../nbs/12_store.ipynb #01687e91
+# %% ../nbs/12_store.ipynb #76b89133
 def _digest(table:pa.Table, metadata:dict)->str:
     "Changes with every value."
     columns = {c: table[c].to_pylist() for c in table.column_names if c!='x'}
@@ -94,12 +94,12 @@ def _digest(table:pa.Table, metadata:dict)->str:
 
 def _write_table(path:Path, table:pa.Table, metadata:dict):
     "One Arrow file."
-    schema = table.schema.with_metadata({'ser_nbdev': json.dumps(metadata), 'digest': _digest(table, metadata)})
+    table = table.replace_schema_metadata({'ser_nbdev': json.dumps(metadata), 'digest': _digest(table, metadata)})
     def write(f):
-        with pa.ipc.new_file(f, schema) as w: w.write_table(table.cast(schema))
+        with pa.ipc.new_file(f, table.schema) as w: w.write_table(table)
     _atomic(path, write)
 
-# %% ../nbs/12_store.ipynb #4d53c6d7
+# %% ../nbs/12_store.ipynb #f6a40276
 @contextmanager
 def _reading(path):
     "Whatever is wrong with a file of a store is one kind of error."
@@ -114,6 +114,7 @@ def _open_table(path,             # Arrow file
     "The way back."
     with _reading(path):
         with pa.memory_map(str(path)) as f: table = pa.ipc.open_file(f).read_all()
+        table.validate(full=True) # offsets that lead out of the file would end the process
         m = json.loads(table.schema.metadata[b'ser_nbdev'])
         if check and _digest(table, m).encode()!=table.schema.metadata[b'digest']: raise ValueError('its digest differs')
     return table, m
@@ -166,7 +167,7 @@ class FeatureStore:
         "The corpus table with `n_frames`."
         return self._index.drop_columns(_OURS[1:]).to_pandas().set_index('name')
 
-# %% ../nbs/12_store.ipynb #48d50f07
+# %% ../nbs/12_store.ipynb #3a282315
 @patch
 def __len__(self:FeatureStore): return len(self.lengths)
 
@@ -175,8 +176,8 @@ def __getitem__(self:FeatureStore,
                 i:int,         # position in `frame`
                )->np.ndarray:  # [n_frames, n_features], read-only
     "The features of one utterance."
-    offsets, x = self._open(self._shards[self._shard[i]])
-    r = self._row[i]
+    k, r = self._shard[operator.index(i)], self._row[i]
+    with _reading(self.path/'index.arrow'): offsets, x = self._open(self._shards[k])
     return x[offsets[r]:offsets[r+1]]
 
 @patch
@@ -204,7 +205,7 @@ def verify(self:FeatureStore)->list[str]: # files that are damaged or gone; empt
 def __repr__(self:FeatureStore):
     return f'{len(self)} utterances, {self.lengths.sum():,} frames of {_describe(self._about)}, {len(self.failures)} failures'
 
-# %% ../nbs/12_store.ipynb #38de91d6
+# %% ../nbs/12_store.ipynb #f7019c0d
 _UTTERANCES, _BYTES = 64, 1<<26
 
 def _plan(sizes:list # of each recording, bytes
@@ -219,7 +220,7 @@ def _plan(sizes:list # of each recording, bytes
 
 def _size(path):
     try: return os.path.getsize(path)
-    except OSError: return 0
+    except (OSError, ValueError): return 0
 
 # %% ../nbs/12_store.ipynb #a68976d6
 def _shard_path(folder:Path,  # of the shards
@@ -244,7 +245,7 @@ def _older(out:Path,    # folder of the store
             found |= {h: x[offsets[r]:offsets[r+1]] for r,h in enumerate(hashes) if h in wanted}
     return found
 
-# %% ../nbs/12_store.ipynb #626a911e
+# %% ../nbs/12_store.ipynb #c1c77d40
 class _Failure(NamedTuple):
     "Why a recording gives no features."
     reason:str   # one line
@@ -254,8 +255,9 @@ def _attempt(f, source, *args): # what `f` gives, or a `_Failure`
     try: return f(source, *args)
     except Exception as e:
         passing = isinstance(e.__cause__, OSError) or getattr(e.__cause__, 'code', 0)==2 # libsndfile's "system error"
-        if isinstance(e, AudioError): return _Failure(str(e).removeprefix(f'{source}: '), not passing)
-        return _Failure(f'cannot be opened: {e.strerror or e}' if isinstance(e, OSError) else f'{type(e).__name__}: {e}'.splitlines()[0], False)
+        if isinstance(e, AudioError): return _Failure(printable(e).removeprefix(f'{printable(source)}: '), not passing)
+        why = f'cannot be opened: {e.strerror or e}' if isinstance(e, OSError) else f'{type(e).__name__}: {e}'.splitlines()[0].rstrip(': ')
+        return _Failure(printable(why), False)
 
 def _narrowed(x, dtype, name): # `x` in the precision of the store
     with np.errstate(over='ignore'): y = np.ascontiguousarray(x, dtype)
@@ -294,14 +296,11 @@ def _make_shard(rows:list,     # (name, path) of each recording
     _write_shard(path, kind, good, arrays, lasting)
     return path.name, *_summary(path), passing
 
-# %% ../nbs/12_store.ipynb #c0c20930
-_OURS_ON_DISK = re.compile(r'index\.arrow|report\.csv|\.shards\.lock|\.[^/]*\.part|shards(/\.[^/]*\.part|/[0-9a-f]{32}\.arrow)?')
-
+# %% ../nbs/12_store.ipynb #2146db08
 def _clear(out:Path, shards:list):
     "Delete what earlier runs left behind."
     for f in (*out.iterdir(), *(out/'shards').iterdir()):
-        name = f.relative_to(out).as_posix()
-        if _OURS_ON_DISK.fullmatch(name) and (name.endswith('.part') or f.parent.name=='shards' and f.name not in shards):
+        if f.name not in shards and re.fullmatch(r'(shards/)?\..*\.part|shards/[0-9a-f]{32}\.arrow', f.relative_to(out).as_posix()):
             with suppress(OSError): f.unlink() # Windows keeps what somebody reads; the next run gets it
 
 def _finish(t, done, fs, kind, out):
@@ -338,7 +337,9 @@ def _checked(df:pd.DataFrame # corpus table
     except (pa.ArrowException, ValueError, TypeError) as e: no(" ".join(map(str, e.args)), 'give each column one type')
     return t
 
-# %% ../nbs/12_store.ipynb #b9f722b5
+# %% ../nbs/12_store.ipynb #950ff18f
+_OURS_ON_DISK = re.compile(r'index\.arrow|report\.csv|shards(/[0-9a-f]{32}\.arrow)?|(shards/)?\.[^/]*') # and what systems hide there
+
 def _check_folder(out:Path, kind:dict):
     "Refuse a folder that is not ours, or holds something else."
     if not out.exists(): return
@@ -346,9 +347,9 @@ def _check_folder(out:Path, kind:dict):
     try: m = _open_table(out/'index.arrow', check=True)[1]
     except StoreError:
         files = {f.relative_to(out).as_posix() for f in out.rglob('*')}
-        if not all(map(_OURS_ON_DISK.fullmatch, files)) or files=={'index.arrow'}: raise StoreError(f'{out}: neither empty nor a store; choose another folder') from None
+        if not all(map(_OURS_ON_DISK.fullmatch, files)) or 'index.arrow' in files and 'shards' not in files: raise StoreError(f'{out}: neither empty nor a store; choose another folder') from None
     else:
-        if any(m[k]!=v for k,v in kind.items()): raise StoreError(f'{out}: holds {_describe(m)}, asked for {_describe(kind)}; choose another folder, or delete this one')
+        if any(m.get(k)!=v for k,v in kind.items()): raise StoreError(f'{out}: holds {_describe(m)}, asked for {_describe(kind)}; choose another folder, or delete this one')
 
 @contextmanager
 def _workplace(out:Path, kind:dict):
@@ -359,13 +360,14 @@ def _workplace(out:Path, kind:dict):
         (out/'shards').mkdir(exist_ok=True)
         yield
 
-# %% ../nbs/12_store.ipynb #e71ef6b3
+# %% ../nbs/12_store.ipynb #78846879
 def _where(jobs, backend, scheduler, size)->dict: # for joblib
     "Which processes do the work."
     if scheduler or backend=='dask':
         if find_spec('distributed') is None: raise StoreError('a Dask cluster needs Dask here, too: pip install "dask[distributed]"')
         return dict(backend='dask', n_jobs=-1 if jobs is None else jobs) | (dict(scheduler_host=scheduler) if scheduler else {})
     if jobs is None: jobs = 1 if size<_BYTES else -1
+    with joblib.parallel_config(backend, n_jobs=jobs): joblib.effective_n_jobs(jobs) # complain now
     return dict(backend=backend, n_jobs=jobs)
 
 def _run(tasks, where):
