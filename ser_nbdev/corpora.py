@@ -50,7 +50,7 @@ CORPORA = {}
 # %% ../nbs/10_corpora.ipynb #d9cd0dbd
 AUDIO = ('.wav', '.flac', '.ogg', '.mp3')
 
-def printable(name)->str: # anything that is no UTF-8 as `\\udce9`
+def printable(name)->str: # the same, anything that is no UTF-8 as `\udce9`
     "A name that can be printed and stored."
     return str(name).encode('utf-8', 'backslashreplace').decode()
 
