@@ -6,10 +6,11 @@
 __all__ = ['NOT_FOR', 'LONGEST', 'PRETRAINED', 'Prediction', 'Card', 'Recognizer', 'segments', 'rttm', 'plot_timeline',
            'pretrain', 'ser_predict', 'explorer_figure', 'Explorer']
 
-# %% ../nbs/13_predict.ipynb #3e953046
+# %% ../nbs/13_predict.ipynb #6a61f102
 import contextlib, csv, io, json, os, shutil, sys, tempfile, warnings, zipfile
 from html import escape
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from importlib.resources import files
@@ -65,12 +66,18 @@ def _run_card(runs):
     def line(r): return f"{r.metrics['test']['uar']:.3f} on {r.info['fold']['test']} utterances of {r.info['fold']['name']} (apart by {r.info['fold']['by']})"
     return Card({'trained on': ' and '.join(f"{r.info['fold']['train']} utterances" for r in runs), 'score': 'UAR ' + ', '.join(map(line, runs)) + f'; chance {1/len(runs[0].classes):.3f}', 'not for': NOT_FOR})
 
-# %% ../nbs/13_predict.ipynb #1902e828
+# %% ../nbs/13_predict.ipynb #21e63b45
 def _reader(model):
     "The same model, giving probabilities, and the attention weights where it has them."
     try: logits, *attention = attention_model(model).outputs
     except ValueError: logits, attention = model.output, []
     return keras.Model(model.inputs, [ops.softmax(logits), *attention])
+
+def _scorer(reader):
+    "A function of frames and mask; on TensorFlow it is traced once, for batches of every shape."
+    if keras.backend.backend()!='tensorflow': return lambda x, mask: reader.predict_on_batch([x, mask])
+    import tensorflow as tf
+    return tf.function(lambda x, mask: reader([x, mask], training=False), input_signature=[tf.TensorSpec([None, None, reader.inputs[0].shape[-1]]), tf.TensorSpec([None, None], tf.bool)])
 
 class Recognizer:
     "A trained model with its labels, features and normalisation: everything needed to score a recording."
@@ -85,6 +92,7 @@ class Recognizer:
         self.card = Card(info['card'])
         self.cmvns = [c and CMVN.from_dict(c) for c in info['cmvns']]
         self._readers = [_reader(m) for m in models]
+        self._scorers = [_scorer(r) for r in self._readers]
     def __repr__(self): return f"Recognizer of {', '.join(self.classes)} from {self.info['features']['name']}, {len(self.models)} model{'s'*(len(self.models)>1)}"
 
 # %% ../nbs/13_predict.ipynb #b5b1a3e6
@@ -104,11 +112,16 @@ def from_run(cls:Recognizer,
     info = {k:infos[0][k] for k in ('classes','features','recipe','versions')} | dict(cmvns=[None if alone else i['cmvn'] for i in infos], card=dict(card or _run_card(runs)))
     return cls([r.model() for r in runs], info)
 
-# %% ../nbs/13_predict.ipynb #d900bcf1
+# %% ../nbs/13_predict.ipynb #216c0b7e
+@lru_cache
+def _threads():
+    from threadpoolctl import ThreadpoolController
+    return ThreadpoolController()
+
 @patch
-def _features(self:Recognizer, y):
-    "Features of a waveform at 16 kHz."
-    return extract(y, SR, self.info['features']['name'])
+def _features(self:Recognizer, y, sr=SR):
+    "Features of a waveform. One thread for the linear algebra: its matrices are small, and several threads would spend most of their time waiting for each other."
+    with _threads().limit(limits=1, user_api='blas'): return extract(y, sr, self.info['features']['name'])
 
 @patch
 def _view(self:Recognizer, x, cmvn):
@@ -120,9 +133,9 @@ def _view(self:Recognizer, x, cmvn):
 def _outputs(self:Recognizer, xs):
     "Probabilities [B, n_classes] and attention [B, steps] (or nothing) of feature matrices as one batch, averaged over the models."
     outs = []
-    for reader,cmvn in zip(self._readers, self.cmvns):
+    for scorer,cmvn in zip(self._scorers, self.cmvns):
         block = pad_batch([self._view(x, cmvn) for x in xs], self.info['recipe']['stack'])
-        outs.append([ops.convert_to_numpy(o) for o in reader.predict_on_batch(block)])
+        outs.append([ops.convert_to_numpy(o) for o in keras.tree.flatten(scorer(*block))])
     return [np.mean(o, 0) for o in zip(*outs)]
 
 # %% ../nbs/13_predict.ipynb #7cbdbfbb
@@ -136,7 +149,7 @@ def _score(self:Recognizer, xs):
         return Prediction(dict(zip(self.classes, p[i].tolist())), a[0][i,:steps] if a else np.zeros(0), frame_times(steps*stack)[::stack] + .005*(stack-1))
     return [one(i) for i in range(len(xs))]
 
-# %% ../nbs/13_predict.ipynb #2d492247
+# %% ../nbs/13_predict.ipynb #054eede5
 LONGEST = 600    # s
 
 def _utterance(path):
@@ -150,8 +163,7 @@ def predict(self:Recognizer,
             sr:int=SR,  # sampling rate of the samples, Hz
            )->Prediction:
     "Score one recording."
-    x = extract(audio, sr, self.info['features']['name']) if isinstance(audio, np.ndarray) else self._features(_utterance(audio))
-    return self._score([x])[0]
+    return self._score([self._features(audio, sr) if isinstance(audio, np.ndarray) else self._features(_utterance(audio))])[0]
 
 # %% ../nbs/13_predict.ipynb #239b850a
 _GROUP = 256     # recordings whose features are in memory at once
@@ -269,7 +281,7 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
     name = '_'.join(name.split())
     return ''.join(f'SPEAKER {name} 1 {s.start:.3f} {s.end-s.start:.3f} <NA> <NA> {s.label} <NA> <NA>\n' for s in segments(timeline).itertuples())
 
-# %% ../nbs/13_predict.ipynb #cb6eedd1
+# %% ../nbs/13_predict.ipynb #b24220ff
 def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
                   title:str='',          # of the figure
                  ):                      # the figure
@@ -277,11 +289,11 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     from matplotlib.figure import Figure
     fig = Figure(figsize=(9, 3), dpi=100, layout='constrained')
     a, b = fig.subplots(2, 1, sharex=True, height_ratios=[6,1])
-    codes, x = list(timeline.columns[3:]), (timeline.start + timeline.end)/2
-    a.stackplot(x, *(timeline[c] for c in codes), labels=[EMOTIONS.get(c, c) for c in codes], colors=[COLOURS.get(c, '#7F7F7F') for c in codes], lw=0)
+    codes, ends = list(timeline.columns[3:]), (timeline.start.iloc[0], timeline.end.iloc[-1])
+    a.stackplot([ends[0], *(timeline.start + timeline.end)/2, ends[1]], *(np.pad(timeline[c], 1, mode='edge') for c in codes), labels=[EMOTIONS.get(c, c) for c in codes], colors=[COLOURS.get(c, '#7F7F7F') for c in codes], lw=0)
     a.set(title=title, ylabel='probability', ylim=(0,1)); a.legend(loc='center left', bbox_to_anchor=(1,.5), frameon=False, reverse=True)
     for s in segments(timeline).itertuples(): b.axvspan(s.start, s.end, color=COLOURS.get(s.label, '#7F7F7F'), lw=0)
-    b.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=(timeline.start.iloc[0], timeline.end.iloc[-1]))
+    b.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=ends)
     return fig
 
 # %% ../nbs/13_predict.ipynb #918c8afb
@@ -348,7 +360,7 @@ def _check_texts(info, n_models):
         if not mean.shape==std.shape==(info['features']['n_features'],) or not np.isfinite(mean).all() or not (np.isfinite(std) & (std>0)).all(): raise ValueError('its normalisation cannot be right')
     if len(info['card'])>20 or not all(type(t) is str and t.isprintable() and len(t)<2000 for o in info['card'].items() for t in o): raise ValueError('its card cannot be right')
 
-# %% ../nbs/13_predict.ipynb #ae728a79
+# %% ../nbs/13_predict.ipynb #9fdca202
 @patch(cls_method=True)
 def load(cls:Recognizer,
          path=None # written by `save` (default: the pretrained one)
@@ -362,10 +374,10 @@ def load(cls:Recognizer,
         _check_texts(info, len(members))
         with tempfile.TemporaryDirectory() as d, warnings.catch_warnings():
             warnings.simplefilter('error')      # Keras only warns of weights it did not find
+            for b in members.values(): _check_weights(b)
             for n,b in members.items():
-                _check_weights(b)
                 (Path(d)/n).write_bytes(b); models.append(build_model(**args)); models[-1].load_weights(Path(d)/n)
-    except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {type(e).__name__}: {(str(e).splitlines() or [""])[0]}') from e
+    except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {"weights missing" if isinstance(e, Warning) else type(e).__name__}: {(str(e).splitlines() or [""])[0]}') from e
     return cls(models, info)
 
 # %% ../nbs/13_predict.ipynb #bf2b11de
@@ -476,7 +488,7 @@ def ser_predict(argv=None):
         else: _score_all(recognizer, recordings, a.form, complain)
     if bad: sys.exit(1)
 
-# %% ../nbs/13_predict.ipynb #1006bd42
+# %% ../nbs/13_predict.ipynb #3a69010c
 def explorer_figure(y:np.ndarray,            # waveform at 16 kHz, [n_samples]
                     prediction:Prediction,   # what the recogniser said
                     title:str='',            # of the figure
@@ -491,7 +503,7 @@ def explorer_figure(y:np.ndarray,            # waveform at 16 kHz, [n_samples]
     if len(prediction.attention): _draw_attention(a.twinx(), prediction)
     bars = prediction.plot(fig.add_subplot(g[:,1]))
     if truth in prediction.probabilities: bars.plot(1.02, list(prediction.probabilities).index(truth), '<', color='black', clip_on=False, transform=bars.get_yaxis_transform())
-    if truth: bars.set_title(f'{bars.get_title()}; truth (◂): {EMOTIONS.get(truth, truth)}')
+    if truth: bars.set_title(f"{bars.get_title()}; truth{' (◂)' if truth in prediction.probabilities else ''}: {EMOTIONS.get(truth, truth)}")
     return fig
 
 def _draw_sound(a, m, y):
