@@ -6,7 +6,7 @@ Reads the sources only, by the rules of `fastcore.docments`: a comment belongs t
 of several arguments in one line the last has it. What is returned is told beside its type, or, without one, beside the closing bracket; a class of
 our own tells for itself.
 """
-import ast, io, re, sys, tokenize
+import ast, io, sys, tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
