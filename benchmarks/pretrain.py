@@ -21,8 +21,9 @@ with tempfile.TemporaryDirectory() as d:
     store, frame = load_features('emodb', a.root, config.features, work/'features', 'four')
     counts = ', '.join(f'{n} {c}' for c,n in frame.emotion.value_counts().items())
     card = {'what': 'a demonstration, not a product',
-            'trained on': f'EmoDB (Burkhardt et al. 2005, CC0): {len(frame)} recordings of {frame.speaker.nunique()} actors who speak ten German sentences in a studio ({counts}); {a.members} models, each without two of the actors, together with all',
-            'recipe': a.recipe}
+            'trained on': f'acted German: {len(frame)} recordings of {frame.speaker.nunique()} actors, EmoDB (Burkhardt et al. 2005, CC0)',
+            'emotions': counts,
+            'models': f'{a.members}, recipe {a.recipe}; each was trained without two of the actors, together they have heard all, so right answers on EmoDB itself say little'}
     recognizer = pretrain(config, store, frame, work/'runs', a.members, card)
 recognizer.save(a.out)
 print(Recognizer.load(a.out).card)

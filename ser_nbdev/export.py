@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['export']
 
-# %% ../nbs/14_export.ipynb #f92d7ac9
+# %% ../nbs/14_export.ipynb #a460e83d
 import json, tempfile
 from pathlib import Path
 import numpy as np
 from .model import keras, _quiet_stderr
-from .predict import Recognizer
+from .predict import Recognizer, _reader
 
-# %% ../nbs/14_export.ipynb #55617aae
+# %% ../nbs/14_export.ipynb #555c7d8b
 def _tf_normal(recognizer, x, cmvn):
     "One recording's features [T, F], normalised."
     import tensorflow as tf
@@ -23,27 +23,36 @@ def _tf_normal(recognizer, x, cmvn):
     else: return x
     return (x-mean)/std
 
-def _tf_scores(recognizer, frames, lengths):
+def _plain(model):
+    "A twin with Keras's own bidirectional layers."
+    def layer(l): return (keras.layers.Bidirectional if isinstance(l, keras.layers.Bidirectional) else type(l)).from_config(l.get_config())
+    twin = keras.models.clone_model(model, clone_function=layer)
+    twin.set_weights(model.get_weights())
+    return twin
+
+def _tf_scores(recognizer, readers, frames, lengths):
     "Probabilities and attention of a padded batch, averaged over the models."
     import tensorflow as tf
     extra = -tf.shape(frames)[1] % recognizer.info['recipe']['stack']
     mask, outs = tf.sequence_mask(lengths, tf.shape(frames)[1]+extra), []
-    for reader,cmvn in zip(recognizer._readers, recognizer.cmvns):
+    for reader,cmvn in zip(readers, recognizer.cmvns):
         one = lambda o: tf.pad(_tf_normal(recognizer, o[0][:o[1]], cmvn), [[0, tf.shape(frames)[1]+extra-o[1]], [0,0]])
         x = tf.map_fn(one, (frames, lengths), fn_output_signature=tf.TensorSpec([None, frames.shape[-1]]))
         outs.append(keras.tree.flatten(reader([x, mask])))
     return dict(zip(('probabilities', 'attention'), [sum(o)/len(outs) for o in zip(*outs)]))
 
-# %% ../nbs/14_export.ipynb #8dc76155
-def _save_tf(recognizer, scores, batch, path):
+# %% ../nbs/14_export.ipynb #6ca9703b
+def _save_tf(recognizer, models, scores, batch, path):
     "Write a function of frames (and lengths) as a SavedModel."
     import tensorflow as tf
     spec = [tf.TensorSpec([batch, None, recognizer.info['features']['n_features']], tf.float32, 'frames'), tf.TensorSpec([None], tf.int32, 'lengths')]
     module = tf.Module()
-    module.models, module.scores = recognizer.models, tf.function(scores, input_signature=spec[:2 if batch is None else 1])
+    module.models, module.scores = models, tf.function(scores, input_signature=spec[:2 if batch is None else 1])
     with _quiet_stderr(): tf.saved_model.save(module, str(path), signatures=module.scores)
 
-def _export_saved_model(recognizer, path): _save_tf(recognizer, lambda frames, lengths: _tf_scores(recognizer, frames, lengths), None, path)
+def _export_saved_model(recognizer, path):
+    readers = [_reader(_plain(m)) for m in recognizer.models]
+    _save_tf(recognizer, readers, lambda frames, lengths: _tf_scores(recognizer, readers, frames, lengths), None, path)
 
 # %% ../nbs/14_export.ipynb #61450436
 def _tf_lstm(h, weights):
@@ -65,7 +74,7 @@ def _tf_attention(h, w, b, v):
     a = tf.nn.softmax(tf.transpose(tf.matmul(tf.tanh(tf.matmul(h, w) + b), v)))
     return tf.matmul(a, h), a
 
-# %% ../nbs/14_export.ipynb #b2351690
+# %% ../nbs/14_export.ipynb #ea9d19c4
 def _tflite_scores(recognizer, stations, frames):
     "Probabilities and attention of one recording [1, T, F]."
     import tensorflow as tf
@@ -91,7 +100,7 @@ def _export_tflite(recognizer, path):
     import tensorflow as tf
     stations = [_stations(m) for m in recognizer.models]
     with tempfile.TemporaryDirectory() as d, _quiet_stderr():
-        _save_tf(recognizer, lambda frames: _tflite_scores(recognizer, stations, frames), 1, d)
+        _save_tf(recognizer, [], lambda frames: _tflite_scores(recognizer, stations, frames), 1, d)
         Path(path).write_bytes(tf.lite.TFLiteConverter.from_saved_model(d).convert())
 
 # %% ../nbs/14_export.ipynb #7bf87664

@@ -50,7 +50,7 @@ def plot(self:Prediction,
     ax.set(xlim=(0,1), xlabel='probability', title=EMOTIONS.get(self.label, self.label)); ax.invert_yaxis()
     return ax
 
-# %% ../nbs/13_predict.ipynb #a63cfb30
+# %% ../nbs/13_predict.ipynb #20e832e9
 NOT_FOR = ('decisions about a person: hiring, work, school, insurance, credit, health, police, borders (in the EU, Article 5 of the AI Act forbids emotion recognition at work and in education, but for medical '
            'or safety reasons); languages, ages and ways of recording that it was not validated on. What a voice expresses is not what a person feels')
 
@@ -59,7 +59,7 @@ class Card(dict):
     def __str__(self): return '\n'.join(f'{k}: {v}' for k,v in self.items())
     def _repr_markdown_(self): return '\n'.join(f'- **{k}**: {v}' for k,v in self.items())
     @property
-    def brief(self): return '; '.join(f'{k}: {v}' for k,v in self.items() if k in ('what', 'trained on', 'score'))
+    def brief(self): return '; '.join(f'{k}: {v}' for k,v in self.items() if k in ('what', 'trained on', 'score')).rstrip('.')
 
 def _run_card(runs):
     "The card of finished runs."
@@ -216,12 +216,12 @@ def _windows(chunks, n, step):
     if need==n and len(y): yield 0, y
     elif len(y)>n: yield at+len(y)-n, y[-n:]
 
-# %% ../nbs/13_predict.ipynb #710795be
+# %% ../nbs/13_predict.ipynb #01e3d1ae
 @patch
 def _scored(self:Recognizer, chunks, sr, window, hop, batch_size):
     "`(start, end, prediction)` of each window."
+    if not (.01<=window<=LONGEST and .01<=hop<=LONGEST): raise ValueError(f'window={window}, hop={hop}: both are from .01 to {LONGEST} s')
     n, step = round(window*SR), round(hop*SR)
-    if not (0<n<=LONGEST*SR and 0<step): raise ValueError(f'window={window}, hop={hop}: a window is up to {LONGEST} s, and both are above 0')
     windows = _windows(_resampled(chunks, sr), n, step)
     while group := list(islice(windows, batch_size)):
         xs = []
@@ -281,7 +281,13 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
     name = '_'.join(name.split())
     return ''.join(f'SPEAKER {name} 1 {s.start:.3f} {s.end-s.start:.3f} <NA> <NA> {s.label} <NA> <NA>\n' for s in segments(timeline).itertuples())
 
-# %% ../nbs/13_predict.ipynb #b24220ff
+# %% ../nbs/13_predict.ipynb #3821e3a7
+def _png(fig):
+    "A figure as PNG; a name in a script that the font lacks is no reason to warn."
+    png = io.BytesIO()
+    with warnings.catch_warnings(): warnings.simplefilter('ignore'); fig.savefig(png)
+    return png.getvalue()
+
 def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
                   title:str='',          # of the figure
                  ):                      # the figure
@@ -291,7 +297,7 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     a, b = fig.subplots(2, 1, sharex=True, height_ratios=[6,1])
     codes, ends = list(timeline.columns[3:]), (timeline.start.iloc[0], timeline.end.iloc[-1])
     a.stackplot([ends[0], *(timeline.start + timeline.end)/2, ends[1]], *(np.pad(timeline[c], 1, mode='edge') for c in codes), labels=[EMOTIONS.get(c, c) for c in codes], colors=[COLOURS.get(c, '#7F7F7F') for c in codes], lw=0)
-    a.set(title=title, ylabel='probability', ylim=(0,1)); a.legend(loc='center left', bbox_to_anchor=(1,.5), frameon=False, reverse=True)
+    a.set_title(title, parse_math=False); a.set(ylabel='probability', ylim=(0,1)); a.legend(loc='center left', bbox_to_anchor=(1,.5), frameon=False, reverse=True)
     for s in segments(timeline).itertuples(): b.axvspan(s.start, s.end, color=COLOURS.get(s.label, '#7F7F7F'), lw=0)
     b.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=ends)
     return fig
@@ -380,7 +386,7 @@ def load(cls:Recognizer,
     except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {"weights missing" if isinstance(e, Warning) else type(e).__name__}: {(str(e).splitlines() or [""])[0]}') from e
     return cls(models, info)
 
-# %% ../nbs/13_predict.ipynb #bf2b11de
+# %% ../nbs/13_predict.ipynb #a6a8aca7
 def pretrain(config,               # `TrainConfig`; its normalisation not by speaker, who is unknown later
              features,             # feature store, or anything indexable
              frame:pd.DataFrame,   # corpus table, rows aligned
@@ -394,14 +400,14 @@ def pretrain(config,               # `TrainConfig`; its normalisation not by spe
     runs = [train(config, features, frame, f, Path(out)/f.name) for f in made]
     said = pd.concat([r.predictions.assign(said=lambda t: t[r.classes].idxmax(axis=1)) for r in runs])
     score, low, high = bootstrap_ci(said)
-    score = f'UAR {score:.3f} [{low:.3f}, {high:.3f}] on {len(said)} utterances of {frame.speaker.nunique()} speakers, each scored by a single model that had not heard the speaker; chance {1/len(runs[0].classes):.3f}'
+    score = f'UAR {score:.3f} [{low:.3f}, {high:.3f}], cross-validated: each of {len(said)} utterances of {frame.speaker.nunique()} speakers scored by a model that had not heard the speaker (chance {1/len(runs[0].classes):.3f})'
     chosen, left = [], set()
     for f,r in zip(made, runs):
         unheard = set(frame.speaker.iloc[np.concatenate([f.valid, f.test])])
         if len(chosen)<members and not unheard&left: chosen.append(r); left |= unheard
     return Recognizer.from_run(chosen, card={**(card or {}), 'score': score, 'not for': NOT_FOR})
 
-# %% ../nbs/13_predict.ipynb #58f2423a
+# %% ../nbs/13_predict.ipynb #8cf7b99c
 def _recordings(paths, stdin, complain):
     "`(name, path)` of each recording: files as given, the recordings in folders, `-` for what is piped in."
     for p in paths:
@@ -410,24 +416,26 @@ def _recordings(paths, stdin, complain):
         elif found := audio_files(Path(p), AUDIO): yield from ((str(f), f) for f in found)
         else: complain(f'{p}: no recordings ({", ".join(AUDIO)}) in this folder')
 
-@contextlib.contextmanager
-def _piped():
-    "A function that copies standard input to a file once, and gives its path."
-    with tempfile.TemporaryDirectory() as d:
-        def stdin(path=Path(d)/'standard input'):
-            if not path.exists():
-                with open(path, 'wb') as f: shutil.copyfileobj(sys.stdin.buffer, f)
-            return path
-        yield stdin
+class _Piped(tempfile.TemporaryDirectory):
+    "A call copies standard input to a file, once, and gives its path."
+    def __enter__(self): self.path = Path(super().__enter__())/'stdin'; return self
+    def __call__(self):
+        if not self.path.exists():
+            with open(self.path, 'wb') as f: shutil.copyfileobj(sys.stdin.buffer, f)
+        return self.path
 
 def _open(path):
     "A recogniser from a bundle, from a run's folder, or the pretrained one."
     return Recognizer.from_run(Run(path)) if path and (Path(path)/'config.json').exists() else Recognizer.load(path)
 
-# %% ../nbs/13_predict.ipynb #b317de7e
+# %% ../nbs/13_predict.ipynb #78e00b49
+def _plain(name):
+    "A name on one line, without what steers a terminal."
+    return ''.join(c if c.isprintable() else '?' for c in str(name))
+
 def _table(classes, out):
     "Functions that print the head and a row."
-    def row(name, p): print(f'{EMOTIONS.get(p.label, p.label):<12}', *(f'{v:5.2f}' for v in p.probabilities.values()), '', name, file=out)
+    def row(name, p): print(f'{EMOTIONS.get(p.label, p.label):<12}', *(f'{v:5.2f}' for v in p.probabilities.values()), '', _plain(name), file=out)
     return lambda: print(f'{"emotion":<12}', *(f'{c:>5.5}' for c in classes), '', 'recording', file=out), row
 
 def _csv(classes, out):
@@ -437,31 +445,33 @@ def _csv(classes, out):
 def _json(classes, out):
     return lambda: None, lambda name, p: print(json.dumps(dict(path=name, label=p.label, probabilities={k:round(v, 6) for k,v in p.probabilities.items()})), file=out)
 
-# %% ../nbs/13_predict.ipynb #28af47e0
+# %% ../nbs/13_predict.ipynb #86a646a4
 def _score_all(recognizer, recordings, form, complain):
     "Score whole recordings, a row each."
     head, row = form(recognizer.classes, sys.stdout)
     head()
     while group := list(islice(recordings, 32)):
-        for (name,_),p in zip(group, recognizer._each([path for _,path in group], 30_000)):
-            if isinstance(p, AudioError): complain(p)
+        for (name,path),p in zip(group, recognizer._each([path for _,path in group], 30_000)):
+            if isinstance(p, AudioError): complain(p, path)
             else: row(name, p)
         sys.stdout.flush()
 
 def _timelines(recognizer, recordings, folder, window, hop, complain):
     "A CSV, an RTTM and a PNG for each recording."
-    folder, used = Path(folder), set(); folder.mkdir(parents=True, exist_ok=True)
+    folder, used = Path(folder), set()
+    if folder.is_file(): raise FileExistsError(f'{folder} is a file; --timeline wants a folder')
+    folder.mkdir(parents=True, exist_ok=True)
     for name,path in recordings:
         try: t = recognizer.timeline(path, window, hop)
-        except AudioError as e: complain(e); continue
+        except AudioError as e: complain(e, path); continue
         stem = 'stdin' if name=='-' else Path(name).stem
         stem = next(s for i in range(len(used)+1) if (s := f'{stem}-{i+1}' if i else stem) not in used); used.add(stem)
         t.to_csv(folder/f'{stem}.csv', index=False, float_format='%.6g')
         (folder/f'{stem}.rttm').write_text(rttm(t, stem), encoding='utf-8')
-        plot_timeline(t, Path(name).name).savefig(folder/f'{stem}.png')
-        print(f'{name}: {len(t)} windows to {folder/stem}.csv, .rttm and .png', flush=True)
+        (folder/f'{stem}.png').write_bytes(_png(plot_timeline(t, Path(name).name)))
+        print(f'{_plain(name)}: {len(t)} window{"s"*(len(t)>1)} to {_plain(folder/stem)}.csv, .rttm and .png', flush=True)
 
-# %% ../nbs/13_predict.ipynb #22edf801
+# %% ../nbs/13_predict.ipynb #344a7d42
 def _parser():
     "Options of `ser_predict`."
     from argparse import ArgumentParser
@@ -479,8 +489,8 @@ def _parser():
 def ser_predict(argv=None):
     "Console script: score recordings."
     a, bad = _parser().parse_args(argv), []
-    def complain(e): bad.append(e); print(f'ser_predict: {e}', file=sys.stderr)
-    with console('ser_predict'), _piped() as stdin:
+    def complain(e, path=None): bad.append(e); print('ser_predict:', _plain(str(e).replace(str(path), '-') if path==stdin.path else e), file=sys.stderr)
+    with console('ser_predict'), _Piped() as stdin:
         recognizer = _open(a.bundle)
         print(f'ser_predict: {recognizer.card.brief}; see Recognizer.card for what it must not be used for', file=sys.stderr)
         recordings = _recordings(a.paths, stdin, complain)
@@ -488,7 +498,7 @@ def ser_predict(argv=None):
         else: _score_all(recognizer, recordings, a.form, complain)
     if bad: sys.exit(1)
 
-# %% ../nbs/13_predict.ipynb #3a69010c
+# %% ../nbs/13_predict.ipynb #7f2207d8
 def explorer_figure(y:np.ndarray,            # waveform at 16 kHz, [n_samples]
                     prediction:Prediction,   # what the recogniser said
                     title:str='',            # of the figure
@@ -499,7 +509,7 @@ def explorer_figure(y:np.ndarray,            # waveform at 16 kHz, [n_samples]
     fig = Figure(figsize=(9, 3.6), dpi=90, layout='constrained')
     g = fig.add_gridspec(2, 2, width_ratios=[2,1])
     a = fig.add_subplot(g[0,0]); m = fig.add_subplot(g[1,0], sharex=a)
-    _draw_sound(a, m, y); a.set_title(title)
+    _draw_sound(a, m, y); a.set_title(title, parse_math=False)
     if len(prediction.attention): _draw_attention(a.twinx(), prediction)
     bars = prediction.plot(fig.add_subplot(g[:,1]))
     if truth in prediction.probabilities: bars.plot(1.02, list(prediction.probabilities).index(truth), '<', color='black', clip_on=False, transform=bars.get_yaxis_transform())
@@ -537,7 +547,7 @@ class Explorer:
         else: self._media(b'', b''); self.message.value = 'Upload a recording of up to ten minutes.'
     def _repr_mimebundle_(self, **kwargs): return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/13_predict.ipynb #74889758
+# %% ../nbs/13_predict.ipynb #2e0444c7
 @patch
 def choose(self:Explorer, name):
     "Score an utterance of the corpus."
@@ -565,6 +575,5 @@ def _show(self:Explorer, path, title, truth=None):
     self.prediction = p = self.recognizer.predict(y)
     said = f'{escape(title)}: <b>{EMOTIONS.get(p.label, escape(p.label))}</b> ({p.probabilities[p.label]:.0%})'
     self.message.value = said + (f', truth: <b>{EMOTIONS.get(truth, escape(truth))}</b>' if truth else '')
-    wav, png = io.BytesIO(), io.BytesIO()
-    soundfile.write(wav, y, SR, format='WAV'); explorer_figure(y, p, title, truth).savefig(png)
-    self._media(wav.getvalue(), png.getvalue())
+    wav = io.BytesIO(); soundfile.write(wav, y, SR, format='WAV')
+    self._media(wav.getvalue(), _png(explorer_figure(y, p, title, truth)))
