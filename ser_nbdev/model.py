@@ -183,14 +183,13 @@ def _on_cpu():
     import tensorflow as tf
     return not tf.config.list_logical_devices('GPU')
 
-# %% ../nbs/02_model.ipynb #76a7f4de
+# %% ../nbs/02_model.ipynb #f18bde91
 @keras.saving.register_keras_serializable('ser_nbdev')
 class Bidirectional(keras.layers.Bidirectional):
     "Keras's bidirectional LSTM for right-padded sequences, with a loop of its own on TensorFlow's CPU."
     def call(self, sequences, initial_state=None, mask=None, training=None):
         if mask is None or initial_state is not None or self.compute_dtype!='float32' or not _on_cpu():
             return super().call(sequences, initial_state, mask, training)
-        self.supports_jit = False
         x, m = ops.transpose(sequences, (1,0,2)), ops.cast(ops.transpose(mask), 'float32')[...,None]
         x = ops.concatenate([x, ops.ones_like(m), 1-m], -1)
         there, back = [_lstm(x, *_weights(l.cell), l.go_backwards) for l in (self.forward_layer, self.backward_layer)]
