@@ -1,0 +1,50 @@
+"""What each part of the modern recipe gives, on development speakers alone: the first half of the corpus' speakers by name, each tested once while the
+others of that half train. The other half is neither read nor normalised with. One line an arm is printed and added to the CSV.
+
+    python benchmarks/ablation.py --root CORPUS [--corpus emodb] [--seeds 2] [--normalise speaker] [--arms modern without_noise]"""
+import argparse, json
+from dataclasses import asdict, replace
+from pathlib import Path
+import numpy as np, pandas as pd
+from ser_nbdev.corpora import folds
+from ser_nbdev.results import uar
+from ser_nbdev.train import TrainConfig, load_features, train
+
+ARMS = dict(quick=TrainConfig.recipe('quick', join_validation=True), modern=TrainConfig.modern(), without_functionals=TrainConfig.modern(functionals=0),
+            without_mix=TrainConfig.modern(mix=0.), without_noise=TrainConfig.modern(noise=0.), without_dropout=TrainConfig.modern(dropout_rate=0., input_dropout=0., layer_dropout=0.),
+            without_class_weights=TrainConfig.modern(class_weights=False), with_lld32=TrainConfig.modern(features='lld32'), twice_the_epochs=TrainConfig.modern(epochs=20))
+
+class Rows:
+    "Some of a store's recordings."
+    def __init__(self, store, rows): self.store, self.rows = store, rows
+    def __len__(self): return len(self.rows)
+    def __getitem__(self, i): return self.store[self.rows[i]]
+
+def score(config, corpus, root, work, seed, name):
+    "Test predictions of all development folds."
+    store, frame = load_features(corpus, root, config.features, work/f'{corpus}-{config.features}')
+    speakers = sorted(set(frame.speaker))
+    rows = np.flatnonzero(frame.speaker.isin(speakers[:len(speakers)//2]))
+    some, features = frame.iloc[rows], Rows(store, rows)
+    runs = [train(replace(config, random_seed=seed), features, some, f, work/f'{name}-{config.normalise}-{f.name}-{seed}') for f in folds(some)]
+    return pd.concat([r.predictions for r in runs]), runs[0].classes
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--corpus', default='emodb'); p.add_argument('--root', required=True); p.add_argument('--seeds', type=int, default=2)
+    p.add_argument('--normalise', default='global'); p.add_argument('--arms', nargs='*', default=list(ARMS), choices=ARMS)
+    p.add_argument('--work', default='ser_runs/ablation'); p.add_argument('--csv', default='nbs/runs/ablation/arms.csv')
+    a = p.parse_args()
+    for name in a.arms:
+        config, uars, nlls = replace(ARMS[name], normalise=a.normalise), [], []
+        for seed in range(a.seeds):
+            table, classes = score(config, a.corpus, a.root, Path(a.work), seed, name)
+            said = np.array(classes)[table[classes].to_numpy().argmax(1)]
+            uars.append(uar(table.truth, said)); nlls.append(-np.log([max(r[r.truth], 1e-9) for _,r in table.iterrows()]).mean())
+        row = dict(corpus=a.corpus, normalise=a.normalise, arm=name, seeds=a.seeds, UAR=round(float(np.mean(uars)), 4), UAR_sd=round(float(np.std(uars)), 4), NLL=round(float(np.mean(nlls)), 4),
+                   changes=json.dumps({k:v for k,v in asdict(config).items() if v!=getattr(TrainConfig.modern(normalise=a.normalise), k)}))
+        print(row, flush=True)
+        out = Path(a.csv); out.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame([row]).to_csv(out, mode='a', header=not out.exists(), index=False)
+
+if __name__=='__main__': main()
