@@ -6,8 +6,8 @@
 __all__ = ['SR', 'VOWELS', 'HOP', 'WIN', 'N_FFT', 'F0_MIN', 'F0_MAX', 'FEATURE_SETS', 'AudioError', 'load_audio', 'synth_vowel',
            'n_frames', 'frame_times', 'frame', 'window', 'preemphasis', 'power_spectrum', 'speech_power', 'mel_filters',
            'cepstrum', 'mfcc', 'log_energy', 'zcr', 'half_rate', 'pitch_power', 'normalised_autocorrelation',
-           'f0_candidates', 'f0_track', 'f0_autocorr', 'delta', 'lld', 'FeatureSet', 'feature_set', 'feature_names',
-           'extract', 'CMVN', 'fit_cmvn', 'Normalised']
+           'f0_candidates', 'f0_track', 'f0_autocorr', 'delta', 'lld', 'spectral_shape', 'lld43', 'FeatureSet',
+           'feature_set', 'feature_names', 'extract', 'CMVN', 'fit_cmvn', 'Normalised']
 
 # %% ../nbs/00_features.ipynb #734cd950
 import hashlib, json, os
@@ -330,6 +330,33 @@ def lld(y:np.ndarray,         # waveform at 16 kHz, float32 [n_samples]
     x = np.column_stack([f0, voicing, zcr(frame(y)), cepstrum(P, 13, 26)[:,1:], log_energy(P, window())])
     return np.hstack([x, delta(x)])
 
+# %% ../nbs/00_features.ipynb #bc583fd2
+_VOICE = ('HNR', 'F0_change', 'energy_change', 'centroid', 'spread', 'rolloff25', 'rolloff85', 'flux', 'entropy', 'alpha_ratio', 'hammarberg')
+
+def spectral_shape(P:np.ndarray, # power spectrum [n_frames, 1 + n_fft//2]
+                  )->np.ndarray: # float32 [n_frames, 8]: centroid, spread and the frequencies below which 25% and 85% lie, kHz; flux; entropy, nats; two ratios of bands, dB
+    "What the spectrum looks like, beyond its cepstrum."
+    f, p = np.linspace(0, SR/2000, P.shape[1], dtype=np.float32), P/(P.sum(1, keepdims=True)+1e-12)
+    centroid, below, root = p@f, np.cumsum(p, 1), np.sqrt(p)
+    spread = np.sqrt((p*(f-centroid[:,None])**2).sum(1))
+    flux = np.sqrt((np.diff(root, axis=0, prepend=root[:1])**2).sum(1))
+    ratio = lambda a, b: 10*np.log10((a+1e-10)/(b+1e-10))
+    alpha, hammarberg = ratio(P[:,f<1].sum(1), P[:,f>=1].sum(1)), ratio(P[:,f<2].max(1), P[:,(f>=2)&(f<5)].max(1))
+    return np.column_stack([centroid, spread, f[(below>.25).argmax(1)], f[(below>.85).argmax(1)], flux, -(p*np.log(p+1e-12)).sum(1), alpha, hammarberg])
+
+# %% ../nbs/00_features.ipynb #b47c71c5
+def lld43(y:np.ndarray,         # waveform at 16 kHz, float32 [n_samples]
+          peak:float|None=None, # the recording's largest amplitude (default: of `y`)
+         )->np.ndarray:         # float32 [n_frames, 43]
+    "`lld` with F0 in semitones above 50 Hz, then harmonicity, changes of F0 and energy from frame to frame, and the shape of the spectrum."
+    x = lld(y, peak)
+    f0, v = x[:,0], x[:,1].clip(.01, .999)
+    pitch = np.where(f0>0, 12*np.log2(np.maximum(f0, 50)/50), 0)
+    moved = np.where((f0[1:]>0)&(f0[:-1]>0), np.abs(np.diff(pitch)), 0)
+    x[:,0], x[:,16] = pitch, delta(pitch[:,None])[:,0]
+    steps = np.column_stack([np.append(0, moved), np.abs(np.diff(x[:,15], prepend=x[:1,15]))])
+    return np.hstack([x, 10*np.log10(v/(1-v))[:,None], steps, spectral_shape(speech_power(y))]).astype(np.float32)
+
 # %% ../nbs/00_features.ipynb #f955169c
 @dataclass(frozen=True)
 class FeatureSet:
@@ -341,7 +368,7 @@ class FeatureSet:
     @property
     def fingerprint(self)->str: # 16 hexadecimal digits
         "Stands for name, version, columns and framing; for a set of your own, also for the function's name."
-        own = [] if self.compute in (_mfcc20, lld) else [getattr(self.compute, '__qualname__', type(self.compute).__qualname__)]
+        own = [] if self.compute in (_mfcc20, lld, lld43) else [getattr(self.compute, '__qualname__', type(self.compute).__qualname__)]
         return hashlib.sha256(json.dumps([self.name, self.version, list(self.columns), SR, HOP, WIN, N_FFT, *own]).encode()).hexdigest()[:16]
 
 # %% ../nbs/00_features.ipynb #22bf051c
@@ -349,7 +376,8 @@ def _mfcc20(y, peak=None): return mfcc(y)
 
 _LLD = ('F0', 'voicing', 'ZCR', *(f'mfcc{i}' for i in range(1, 13)), 'log_energy')
 FEATURE_SETS = {s.name: s for s in (FeatureSet('mfcc20', 1, tuple(f'mfcc{i}' for i in range(20)), _mfcc20),
-                                    FeatureSet('lld32', 1, (*_LLD, *('d_'+c for c in _LLD)), lld))}
+                                    FeatureSet('lld32', 1, (*_LLD, *('d_'+c for c in _LLD)), lld),
+                                    FeatureSet('lld43', 1, ('F0_semitones', *_LLD[1:], 'd_F0_semitones', *('d_'+c for c in _LLD[1:]), *_VOICE), lld43))}
 
 def feature_set(features)->FeatureSet: # name of a registered set, or a set
     "Look a feature set up."
