@@ -118,23 +118,23 @@ def broken(path, pages):
             elif anchor and f.suffix in ('.ipynb','.md') and anchor not in anchors(f): yield f'{link}: no such heading'
 
 def processed():
-    "The notebooks as Quarto gets them, by the name of their page."
-    import warnings
+    "The notebooks as Quarto gets them, by the name of their page, and those it will not get. nbdev runs exported cells and those with imports, so that a notebook may fail here only."
     from nbdev.serve import proc_nbs
-    warnings.filterwarnings('ignore', 'Found cells containing imports')   # in hidden cells, of no consequence
-    made, folder = {}, proc_nbs(force=True)
+    made, why, failed = {}, '', []
+    try: proc_nbs(force=True)
+    except Exception as e: why = str(e).strip()
     for p in sorted(NBS.glob('*.ipynb')):
-        q = folder/p.name
-        if not q.exists(): raise SystemExit(f'nbs/{p.name}: nbdev could not process it; see above')
+        q = ROOT/'_proc'/p.name
+        if not q.exists(): failed.append(f'nbs/{p.name}: nbdev cannot process it for the site\n{why}'); continue
         first = ''.join(json.loads(q.read_text(encoding='utf-8'))['cells'][0]['source'])
         m = re.search(r'^output-file: (\S+)\.html$', first, re.M)
         made[m[1] if m else p.stem] = q
-    return made
+    return made, failed
 
 def main():
     files = [*sorted(NBS.glob('*.ipynb')), *sorted(ROOT.glob('*.md')), *sorted((ROOT/'.github').rglob('*.md'))]
-    pages = processed() if '--proc' in sys.argv else {}
-    found = [*configuration(), *(f'{p.relative_to(ROOT)}: {b}' for p in [*files, *pages.values()] for b in dict.fromkeys(broken(p, pages)))]
+    pages, failed = processed() if '--proc' in sys.argv else ({}, [])
+    found = [*configuration(), *failed, *(f'{p.relative_to(ROOT)}: {b}' for p in [*files, *pages.values()] for b in dict.fromkeys(broken(p, pages)))]
     print('\n'.join(found + [f'{sum(1 for p in files for _ in links(p))} links in {len(files)} files, {len(pages)} pages processed, {len(found)} broken']))
     return int(bool(found))
 
