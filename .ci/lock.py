@@ -3,28 +3,31 @@
 usage: python .ci/lock.py        in the environment that the recorded runs (nbs/runs) and the committed outputs come from
 """
 import platform
-from importlib.metadata import PackageNotFoundError, distribution
+from configparser import ConfigParser
+from importlib.metadata import distribution
 from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-def closure(name, extras=(), found=None)->dict: # distribution -> version
-    "A distribution and all that it needs here."
+ROOT = Path(__file__).resolve().parent.parent
+
+def closure(requirements, extras=(), found=None)->dict: # distribution -> version
+    "The distributions that meet the requirements here, and all that they need."
     found = {} if found is None else found
-    try: d = distribution(name)
-    except PackageNotFoundError: return found        # asked for under a condition that does not hold here
-    key = canonicalize_name(name)
-    if key in found and not extras: return found
-    found[key] = d.version
-    for r in map(Requirement, d.requires or []):
-        if any(r.marker is None or r.marker.evaluate({'extra': e}) for e in (*extras, '')): closure(r.name, r.extras, found)
+    for r in map(Requirement, requirements):
+        if not any(r.marker is None or r.marker.evaluate({'extra': e}) for e in (*extras, '')): continue
+        d, key = distribution(r.name), canonicalize_name(r.name)
+        if key in found and not r.extras: continue
+        found[key] = d.version
+        closure(d.requires or [], r.extras, found)
     return found
 
 def main():
-    versions = closure('ser_nbdev', ('dev',))
-    del versions['ser-nbdev']
+    config = ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    wanted = [l for k in ('requirements','dev_requirements') for l in config['DEFAULT'][k].splitlines() if l.strip() and not l.startswith('#')]
     head = f'# What the recorded runs and the committed outputs were made with (Python {platform.python_version()}, {platform.system()} {platform.machine()}).\n' \
            "# pip install -c constraints.txt -e '.[dev]'      made by .ci/lock.py\n"
-    (Path(__file__).resolve().parent.parent/'constraints.txt').write_text(head + ''.join(f'{n}=={v}\n' for n, v in sorted(versions.items())))
+    (ROOT/'constraints.txt').write_text(head + ''.join(f'{n}=={v}\n' for n, v in sorted(closure(wanted).items())))
 
 if __name__=='__main__': main()
