@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['PRECISIONS', 'RECIPES', 'LABEL_SETS', 'SPEAKER_HELP', 'TrainConfig', 'load_features', 'classes_of', 'normalised',
            'Batches', 'UAR', 'WA', 'learning_rate', 'Adam', 'cluster', 'ready_model', 'Checkpoint', 'StopOnNaN',
-           'PlanEpoch', 'Progress', 'plot_history', 'Curves', 'Run', 'predict_logits', 'train', 'WorkerLost',
-           'corpus_root', 'reader_options', 'ser_train']
+           'PlanEpoch', 'Progress', 'plot_history', 'Curves', 'Run', 'predict_logits', 'everything', 'train',
+           'WorkerLost', 'corpus_root', 'reader_options', 'ser_train']
 
-# %% ../nbs/03_train_multigpu.ipynb #6bc85cad
+# %% ../nbs/03_train_multigpu.ipynb #a358b606
 import contextlib, copy, hashlib, io, json, os, shutil, sys, time, warnings, zipfile
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
@@ -18,24 +18,28 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .model import ATTENTION, keras, ops, build_model
+from .augment import augmented
 from .bucketing import BucketIterator
-from .corpora import CORPORA, CorpusError, SIX, FOUR, SEED7, assert_no_leak, console, folds, read_corpus, relabel
+from .corpora import CORPORA, CorpusError, Fold, SIX, FOUR, SEED7, assert_no_leak, console, folds, read_corpus, relabel
 from .features import Normalised, fit_cmvn
 from .store import _atomic, alone, extract_corpus
 
-# %% ../nbs/03_train_multigpu.ipynb #836bdcf5
+# %% ../nbs/03_train_multigpu.ipynb #23df5cd8
 PRECISIONS = ('float32', 'mixed_float16', 'mixed_bfloat16')
 
 @dataclass(frozen=True)
 class TrainConfig:
     "Everything that decides a training. The defaults are the original's README."
-    features:str = 'mfcc20'       # feature set: mfcc20 or lld32
+    features:str = 'mfcc20'       # feature set: mfcc20, lld32 or lld43
     normalise:str = 'global'      # CMVN statistics: global (training rows), speaker (each one's own), none
     units:int = 64                # LSTM units a direction
     layers:int = 2                # bidirectional LSTM layers
     attention:str = 'pool'        # pool, window or none
     attn_length:int = 32          # past outputs that `window` sees, in steps
     dropout_rate:float = 0.2      # between the last LSTM layer and the output; 0: none
+    input_dropout:float = 0.      # share of the inputs dropped in training
+    layer_dropout:float = 0.      # share dropped between the LSTM layers
+    functionals:int = 0           # units that see mean and deviation of each feature over the utterance; 0: none do
     stack:int = 1                 # consecutive frames joined to one step
     batch_size:int = 128          # utterances in a batch
     n_buckets:int = 7             # groups of similar length
@@ -44,26 +48,31 @@ class TrainConfig:
     schedule:str = 'constant'     # of the learning rate: constant, or cosine down to 0 over all epochs
     clip_norm:float = 0.          # clip the gradient's global norm to this; 0: don't
     class_weights:bool = False    # weigh each class by the inverse of its frequency in training
+    mix:float = 0.                # parameter of the beta distribution for a second training utterance in the background; 0: none
+    noise:float = 0.              # deviation of the noise added to training features
     weight_average:float = 0.     # momentum of an exponential average of the weights; 0: none
     patience:int = 0              # stop when the validation UAR hasn't risen for so many epochs, keep the best; 0: train to the end
     precision:str = 'float32'     # of the arithmetic: float32, mixed_float16 or mixed_bfloat16 (weights stay float32)
+    join_validation:bool = False  # train on the validation rows too, once nothing is left for them to choose (needs patience 0)
     random_seed:int = 0           # of weights, dropout and the order of the batches
 
     def __post_init__(self):
         "Refuse what cannot be trained, before anything is."
         for name,ok,what in ((('units','layers','attn_length','stack','batch_size','n_buckets','epochs'), lambda v: v>=1, 'a whole number from 1'),
-                             (('dropout_rate','weight_average'), lambda v: 0<=v<1, 'from 0 to less than 1'), (('learning_rate',), lambda v: v>0, 'above 0'),
-                             (('clip_norm','patience'), lambda v: v>=0, '0 or more'), (('normalise',), lambda v: v in ('global','speaker','none'), 'global, speaker or none'),
+                             (('dropout_rate','input_dropout','layer_dropout','weight_average'), lambda v: 0<=v<1, 'from 0 to less than 1'), (('learning_rate',), lambda v: v>0, 'above 0'),
+                             (('functionals','mix','noise','clip_norm','patience'), lambda v: v>=0, '0 or more'), (('normalise',), lambda v: v in ('global','speaker','none'), 'global, speaker or none'),
                              (('attention',), lambda v: v in ATTENTION, ', '.join(ATTENTION)), (('schedule',), lambda v: v in ('constant','cosine'), 'constant or cosine'),
                              (('precision',), lambda v: v in PRECISIONS, ', '.join(PRECISIONS))):
             for n in name:
                 if not ok(getattr(self, n)): raise ValueError(f'{n}={getattr(self, n)!r}: must be {what}')
 
-# %% ../nbs/03_train_multigpu.ipynb #1eeef864
+# %% ../nbs/03_train_multigpu.ipynb #bb156cc3
 RECIPES = dict(
     seed = dict(),
     gpu_script = dict(features='lld32', layers=3, batch_size=16, learning_rate=1e-3, weight_average=0.9999),
-    quick = dict(features='lld32', stack=4, batch_size=32, epochs=15, learning_rate=3e-3, schedule='cosine', clip_norm=1.))
+    quick = dict(features='lld32', stack=4, batch_size=32, epochs=15, learning_rate=3e-3, schedule='cosine', clip_norm=1.),
+    modern = dict(features='lld43', stack=8, batch_size=32, epochs=10, learning_rate=2e-3, schedule='cosine', clip_norm=1., class_weights=True, dropout_rate=.5,
+                  input_dropout=.2, layer_dropout=.3, functionals=512, mix=.4, noise=.3, join_validation=True))
 
 @patch(cls_method=True)
 def recipe(cls:TrainConfig,
@@ -78,6 +87,11 @@ def recipe(cls:TrainConfig,
 def seed(cls:TrainConfig, **changes)->TrainConfig:
     "The original's README: 20 MFCC, 7 buckets, batch 128, Adam 1e-4, 500 epochs, dropout 0.2 (or 0)."
     return cls.recipe('seed', **changes)
+
+@patch(cls_method=True)
+def modern(cls:TrainConfig, **changes)->TrainConfig:
+    "What did best on development speakers, by far with normalise='speaker', for which a speaker's other recordings must be at hand."
+    return cls.recipe('modern', **changes)
 
 # %% ../nbs/03_train_multigpu.ipynb #4537f9af
 LABEL_SETS = dict(six=SIX, four=FOUR, seed7=SEED7)
@@ -218,8 +232,8 @@ def _strategy(devices=()):
 
 def _scope(strategy): return strategy.scope() if strategy else contextlib.nullcontext()
 
-# %% ../nbs/03_train_multigpu.ipynb #8814d2e5
-_ARCHITECTURE = ('units', 'layers', 'attention', 'attn_length', 'dropout_rate', 'stack')
+# %% ../nbs/03_train_multigpu.ipynb #3e2df285
+_ARCHITECTURE = ('units', 'layers', 'attention', 'attn_length', 'dropout_rate', 'stack', 'input_dropout', 'layer_dropout', 'functionals')
 
 @contextlib.contextmanager
 def _precision(policy):
@@ -277,10 +291,10 @@ class Checkpoint(keras.callbacks.Callback):
     @property
     def done(self): return bool(self.patience and self.history) and self.since_best>=self.patience
 
-# %% ../nbs/03_train_multigpu.ipynb #d59551bd
+# %% ../nbs/03_train_multigpu.ipynb #59bcf10d
 @patch
 def on_epoch_end(self:Checkpoint, epoch, logs=None):
-    self.history.append(dict(epoch=epoch+1, **{k:float(logs[k]) for k in ('loss','uar','wa','val_loss','val_uar','val_wa')}))
+    self.history.append(dict(epoch=epoch+1, **{k:float(logs[k]) for k in ('loss','uar','wa','val_loss','val_uar','val_wa') if k in logs}))
     if self.patience and self.history[-1]['val_uar']>self.best:
         self.best, self.best_weights = self.history[-1]['val_uar'], self.model.get_weights()
     state = {f'v{i}':ops.convert_to_numpy(v) for i,v in enumerate(self.variables)} | {f'b{i}':w for i,w in enumerate(self.best_weights or [])}
@@ -299,10 +313,10 @@ def restore(self:Checkpoint, model):
     self.history = json.loads(str(z['history']))
     for i,v in enumerate(self.variables): v.assign(z[f'v{i}'])
     self.best_weights = [z[f'b{i}'] for i in range(len(model.weights))] if 'b0' in z else None
-    self.best = max(h['val_uar'] for h in self.history)
+    self.best = max(h.get('val_uar', -1) for h in self.history)
     return len(self.history)
 
-# %% ../nbs/03_train_multigpu.ipynb #b5ccc0bd
+# %% ../nbs/03_train_multigpu.ipynb #5b39c9b9
 class StopOnNaN(keras.callbacks.Callback):
     "Stop at the first batch whose loss is NaN or infinite, and name its utterances."
     def __init__(self, it, names):
@@ -326,9 +340,9 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.bar = bar
     def on_epoch_end(self, epoch, logs=None):
-        self.bar.update(); self.bar.set_postfix_str(f'loss {logs["loss"]:.2f}, validation UAR {logs["val_uar"]:.2f}')
+        self.bar.update(); self.bar.set_postfix_str(f'loss {logs["loss"]:.2f}' + (f', validation UAR {logs["val_uar"]:.2f}' if 'val_uar' in logs else ''))
 
-# %% ../nbs/03_train_multigpu.ipynb #f4f6b7c9
+# %% ../nbs/03_train_multigpu.ipynb #355e625c
 def plot_history(history, # one row an epoch: epoch, loss, uar, val_loss, val_uar
                  axs,     # two axes: loss, UAR
                 ):
@@ -336,7 +350,8 @@ def plot_history(history, # one row an epoch: epoch, loss, uar, val_loss, val_ua
     h = pd.DataFrame(history)
     for ax,k,name in zip(axs, ('loss','uar'), ('cross-entropy','UAR')):
         ax.clear()
-        ax.plot(h.epoch, h[k], color='#0072B2', label='training'); ax.plot(h.epoch, h['val_'+k], color='#D55E00', label='validation')
+        ax.plot(h.epoch, h[k], color='#0072B2', label='training')
+        if 'val_'+k in h: ax.plot(h.epoch, h['val_'+k], color='#D55E00', label='validation')
         ax.set(title=name, xlabel='epoch', ylabel=name)
     axs[0].legend()
 
@@ -411,7 +426,7 @@ def _open_run(out, info):
     else: _atomic(out/'config.json', lambda f: f.write(json.dumps(info, indent=1).encode()))
     return out
 
-# %% ../nbs/03_train_multigpu.ipynb #188bd73a
+# %% ../nbs/03_train_multigpu.ipynb #0c0fddbd
 def _fixed_batches(view, labels, rows, batch_size, multiple):
     "Batches that don't change, two of them at least, so that Keras leaves the time axis free."
     return BucketIterator(view, labels, rows, batch_size=min(batch_size, max(1, -(-len(rows)//2))), multiple=multiple, shuffle=False)
@@ -419,8 +434,9 @@ def _fixed_batches(view, labels, rows, batch_size, multiple):
 def _iterators(config, view, labels, fold):
     "Training batches that change, validation batches that don't."
     multiple = config.stack*(32 if keras.backend.backend()=='jax' else 1)    # JAX compiles anew for every length of a batch
-    return (BucketIterator(view, labels, fold.train, batch_size=config.batch_size, n_buckets=config.n_buckets, multiple=multiple, seed=config.random_seed),
-            _fixed_batches(view, labels, fold.valid, config.batch_size, multiple))
+    training = BucketIterator(view, labels, fold.train, batch_size=config.batch_size, n_buckets=config.n_buckets, multiple=multiple, seed=config.random_seed)
+    return (augmented(training, mix=config.mix, noise=config.noise),
+            _fixed_batches(view, labels, fold.valid, config.batch_size, multiple) if len(fold.valid) else None)
 
 def _class_weights(labels):
     "Weight of each class: the inverse of its frequency, one on average."
@@ -440,7 +456,7 @@ def predict_logits(model,              # from `build_model`
     at = {r:i for i,r in enumerate(np.concatenate(it.plan))}
     return logits[[at[r] for r in rows]]
 
-# %% ../nbs/03_train_multigpu.ipynb #485d8c04
+# %% ../nbs/03_train_multigpu.ipynb #46880320
 def _score(logits, labels):
     "UAR, WA and loss of one part."
     p = np.exp(logits - logits.max(1, keepdims=True)); p /= p.sum(1, keepdims=True)
@@ -451,8 +467,8 @@ def _finish(out, model, config, view, frame, labels, fold, classes, history):
     "Score every part with dropout off, and write the run's files; metrics.json, last, marks it finished."
     metrics = {}
     for part in ('train', 'valid', 'test'):
-        rows = getattr(fold, part)
-        p, metrics[part] = _score(predict_logits(model, view, rows, config.batch_size, config.stack), labels[rows])
+        rows, p = getattr(fold, part), np.zeros((0, len(classes)))
+        if len(rows): p, metrics[part] = _score(predict_logits(model, view, rows, config.batch_size, config.stack), labels[rows])
     table = frame.iloc[fold.test].reset_index()[['name','speaker']].assign(truth=frame.emotion.to_numpy()[fold.test])
     table = pd.concat([table, pd.DataFrame(p.round(6), columns=classes)], axis=1)
     _atomic(out/'history.csv', lambda f: f.write(pd.DataFrame(history).to_csv(index=False).encode()))
@@ -461,7 +477,7 @@ def _finish(out, model, config, view, frame, labels, fold, classes, history):
     _atomic(out/'metrics.json', lambda f: f.write(json.dumps(metrics, indent=1).encode()))
     if cluster()[1]==1: shutil.rmtree(out/'checkpoint', ignore_errors=True)
 
-# %% ../nbs/03_train_multigpu.ipynb #7af4c2e5
+# %% ../nbs/03_train_multigpu.ipynb #89d8b16d
 def _final(config, model, checkpoint):
     "What a training leaves: the averaged weights or the best, if the configuration says so, on one device."
     if config.weight_average: model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -479,10 +495,16 @@ def _fit(config, model, training, validation, start, weights, callbacks, strateg
     "Keras' `fit` from epoch `start` on."
     divisor = strategy.device_mesh.devices.size if strategy and keras.backend.backend()=='jax' else 1
     with _scope(strategy):
-        model.fit(Batches(training, weights, divisor), validation_data=Batches(validation, divisor=divisor), initial_epoch=start, epochs=config.epochs,
+        model.fit(Batches(training, weights, divisor), validation_data=validation and Batches(validation, divisor=divisor), initial_epoch=start, epochs=config.epochs,
                   shuffle=False, verbose=0, callbacks=callbacks)
 
-# %% ../nbs/03_train_multigpu.ipynb #9bd82e6c
+# %% ../nbs/03_train_multigpu.ipynb #746eb69b
+def everything(frame:pd.DataFrame # corpus table
+              )->Fold:
+    "All rows train, none validates or tests: for a model to hand out, whose quality the folds have told before."
+    none = np.zeros(0, int)
+    return Fold('everything', np.arange(len(frame)), none, none, 'speaker')
+
 def train(config:TrainConfig,      # everything that decides the training
           features,                # `FeatureStore`, or anything indexable that gives [n_frames, n_features]
           frame:pd.DataFrame,      # corpus table, rows aligned with `features`
@@ -495,6 +517,8 @@ def train(config:TrainConfig,      # everything that decides the training
          )->Run:
     "Train one model on one fold."
     assert_no_leak(frame, fold)
+    if config.join_validation: fold = replace(fold, train=np.sort(np.append(fold.train, fold.valid)), valid=fold.valid[:0])
+    if config.patience and not len(fold.valid): raise ValueError(f'patience={config.patience} needs validation rows, and fold {fold.name} has none; set it to 0')
     classes, machines, strategy = classes_of(frame), cluster()[1], _strategy(tuple(devices))
     labels = frame.emotion.map(classes.index).to_numpy()
     view, cmvn = normalised(config, features, frame, fold)
@@ -504,6 +528,7 @@ def train(config:TrainConfig,      # everything that decides the training
     if keras.backend.backend()=='tensorflow':
         import tensorflow as tf; tf.config.experimental.enable_op_determinism()
     model, checkpoint = ready_model(config, features[0].shape[1], len(classes), devices), Checkpoint(out/'checkpoint', config.patience)
+    if config.functionals: model.get_layer('functionals').adapt(view, fold.train)
     training, validation = _iterators(config, view, labels, fold)
     start = checkpoint.restore(model)
     with contextlib.nullcontext(bar) if bar is not None else tqdm(total=config.epochs, desc=out.name, unit='epoch', leave=False) as bar:
@@ -561,7 +586,7 @@ def _cluster_step(strategy, model, weights):
     run = tf.function(lambda *args: strategy.run(replica, args=args), reduce_retracing=True)
     return lambda *args: strategy.experimental_local_results(run(*args))[0].numpy()
 
-# %% ../nbs/03_train_multigpu.ipynb #aa62e333
+# %% ../nbs/03_train_multigpu.ipynb #41dabc46
 def _shards(training, strategy):
     "This machine's part of every batch, one a local replica, and the function that deals it out."
     import tensorflow as tf
@@ -593,7 +618,7 @@ def _fit_cluster(config, model, training, validation, start, weights, callbacks,
             calls.on_train_batch_end(i, dict(loss=sums[0]))
             totals = totals + np.append(sums[0]*len(rows), sums[1:])
         single.set_weights(model.get_weights())
-        calls.on_epoch_end(epoch, _epoch_logs(totals, single.evaluate(Batches(validation), verbose=0, return_dict=True)))
+        calls.on_epoch_end(epoch, _epoch_logs(totals, single.evaluate(Batches(validation), verbose=0, return_dict=True) if validation else {}))
         if model.stop_training: break
     calls.on_train_end()
 
@@ -627,7 +652,7 @@ def reader_options(corpus:str,  # name in `CORPORA`
     if corpus!='folder': raise CorpusError(f'--speaker is for the corpus folder; {corpus} knows its speakers')
     return dict(speaker=speaker)
 
-# %% ../nbs/03_train_multigpu.ipynb #26e93f05
+# %% ../nbs/03_train_multigpu.ipynb #97521d4a
 def _parser():
     "Options of `ser_train`: the data's, and one a field of `TrainConfig`."
     from argparse import SUPPRESS, ArgumentParser, ArgumentDefaultsHelpFormatter
@@ -639,7 +664,7 @@ def _parser():
     p.add_argument('--speaker', help=SPEAKER_HELP)
     p.add_argument('--by', default='speaker', help='what the folds keep apart: session, speaker, text or random')
     p.add_argument('--folds', type=int, help='number of folds (default: one a session or speaker)')
-    p.add_argument('--fold', type=int, default=0, help='which fold tests')
+    p.add_argument('--fold', type=lambda s: s if s=='all' else int(s), default=0, help='which fold tests; all: train on everything, test nothing')
     p.add_argument('--out', default='ser_runs/run', help='folder of the run')
     p.add_argument('--recipe', default='quick', choices=RECIPES, help='what the options below start from')
     p.add_argument('--tensorboard', action='store_true', help="write logs for TensorBoard into the run's folder")
@@ -649,7 +674,7 @@ def _parser():
         p.add_argument(f'--{f.name}', type=yes_or_no if t is bool else t, default=SUPPRESS, help=f'{docments(TrainConfig).get(f.name)} (default: the recipe\'s)')
     return p
 
-# %% ../nbs/03_train_multigpu.ipynb #553f97a5
+# %% ../nbs/03_train_multigpu.ipynb #ebce1df0
 def _again(why):
     "Start this very command over."
     print(f'ser_train: {why}', file=sys.stderr, flush=True)
@@ -666,9 +691,10 @@ def ser_train(argv=None):
         with alone(out):
             store, frame = load_features(name, root, config.features, out.with_name(f'{out.name}-{config.features}'), a['labels'], **reader_options(name, a['speaker']))
             made = folds(frame, by=a['by'], k=a['folds'])
-            if not 0<=a['fold']<len(made): raise ValueError(f'--fold {a["fold"]}: there are folds 0 to {len(made)-1}')
+            if a['fold']!='all' and not 0<=a['fold']<len(made): raise ValueError(f'--fold {a["fold"]}: there are folds 0 to {len(made)-1}, and all')
+            fold = everything(frame) if a['fold']=='all' else made[a['fold']]
             if machines>1: print(f'machine {k} of {machines}: waiting for the others', file=sys.stderr, flush=True)
-            try: run = train(config, store, frame, made[a['fold']], out, tensorboard=a['tensorboard'])
+            try: run = train(config, store, frame, fold, out, tensorboard=a['tensorboard'])
             except WorkerLost as e: lost = e
             else: lost = None
         if lost: _again(lost)
