@@ -2,7 +2,7 @@
 
     python benchmarks/predict.py [--root ../shared/corpora/emodb] [--hours 1 3]
 """
-import argparse, os, resource, subprocess, sys, tempfile, time
+import argparse, os, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np, soundfile
 from ser_nbdev.corpora import read_corpus

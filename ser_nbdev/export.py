@@ -74,7 +74,7 @@ def _tf_attention(h, w, b, v):
     a = tf.nn.softmax(tf.transpose(tf.matmul(tf.tanh(tf.matmul(h, w) + b), v)))
     return tf.matmul(a, h), a
 
-# %% ../nbs/14_export.ipynb #ea9d19c4
+# %% ../nbs/14_export.ipynb #26aa0217
 def _tflite_scores(recognizer, stations, frames):
     "Probabilities and attention of one recording [1, T, F]."
     import tensorflow as tf
@@ -91,7 +91,7 @@ def _tflite_scores(recognizer, stations, frames):
 
 def _stations(model):
     "Name and weights of the layers between features and probabilities; refuses a model with others than `build_model`'s pooling one has."
-    known = [l for l in model.layers if l.name in ('frames','mask','stack','attention','dropout','logits') or l.name.startswith('bilstm_') and len(l.get_weights())==6]
+    known = [l for l in model.layers if l.name in ('frames','mask','stack','attention','logits') or isinstance(l, keras.layers.Dropout) or l.name.startswith('bilstm_') and len(l.get_weights())==6]
     odd = [l.name for l in model.layers if l not in known]
     if odd: raise ValueError(f'there is no operator for the layers {", ".join(odd)}; format="saved_model" takes any model')
     return [(l.name, l.get_weights()) for l in known if l.get_weights()]
@@ -178,13 +178,13 @@ def _export_onnx(recognizer, path):
     onnx.checker.check_model(model, full_check=True)
     Path(path).write_bytes(model.SerializeToString())
 
-# %% ../nbs/14_export.ipynb #d0fa39b5
+# %% ../nbs/14_export.ipynb #d4cec83f
 _FORMATS = dict(saved_model=(_export_saved_model, 'tensorflow'), tflite=(_export_tflite, 'tensorflow'), onnx=(_export_onnx, 'onnx'))
 
 def export(recognizer:Recognizer,       # what to write; all models of an ensemble, averaged
            path,                        # file to write; a folder for `saved_model`
            format:str='saved_model',    # saved_model, tflite or onnx
-          )->Path:
+          )->Path:                      # the same
     "Write a recogniser as one graph from features to probabilities and attention."
     from importlib.util import find_spec
     if format not in _FORMATS: raise ValueError(f'format={format!r} is not known; it is one of {", ".join(_FORMATS)}')

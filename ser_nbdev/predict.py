@@ -6,10 +6,10 @@
 __all__ = ['NOT_FOR', 'LONGEST', 'PRETRAINED', 'Prediction', 'Card', 'Recognizer', 'segments', 'rttm', 'plot_timeline',
            'pretrain', 'ser_predict', 'explorer_figure', 'Explorer']
 
-# %% ../nbs/13_predict.ipynb #6a61f102
+# %% ../nbs/13_predict.ipynb #2b35fad0
 import contextlib, csv, io, json, os, shutil, sys, tempfile, warnings, zipfile
 from html import escape
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -20,11 +20,11 @@ from fastcore.basics import patch
 from .model import ATTENTION, keras, ops, attention_model, build_model
 from .bucketing import BucketIterator, pad_batch
 from .corpora import AUDIO, COLOURS, EMOTIONS, audio_files, console, duration, folds
-from .train import Run, train
+from .train import Run, everything, train
 from .results import bootstrap_ci
 from .features import CMVN, HOP, SR, AudioError, extract, feature_set, fit_cmvn, frame_times, load_audio, mfcc
 
-# %% ../nbs/13_predict.ipynb #6f8eca7b
+# %% ../nbs/13_predict.ipynb #c050a6d8
 @dataclass
 class Prediction:
     "What a recogniser says of one recording."
@@ -32,7 +32,9 @@ class Prediction:
     attention:np.ndarray   # weight of each step, sums to 1; empty for a model without
     times:np.ndarray       # centre of each step, s
     @property
-    def label(self): return max(self.probabilities, key=self.probabilities.get)
+    def label(self):
+        "The most probable emotion's code."
+        return max(self.probabilities, key=self.probabilities.get)
     def __repr__(self):
         rest = ', '.join(f'{k} {v:.2f}' for k,v in sorted(self.probabilities.items(), key=lambda o: -o[1]))
         return f'{EMOTIONS.get(self.label, self.label)} ({rest})'
@@ -50,7 +52,7 @@ def plot(self:Prediction,
     ax.set(xlim=(0,1), xlabel='probability', title=EMOTIONS.get(self.label, self.label)); ax.invert_yaxis()
     return ax
 
-# %% ../nbs/13_predict.ipynb #20e832e9
+# %% ../nbs/13_predict.ipynb #9c74a47c
 NOT_FOR = ('decisions about a person: hiring, work, school, insurance, credit, health, police, borders (in the EU, Article 5 of the AI Act forbids emotion recognition at work and in education, but for medical '
            'or safety reasons); languages, ages and ways of recording that it was not validated on. What a voice expresses is not what a person feels')
 
@@ -59,11 +61,13 @@ class Card(dict):
     def __str__(self): return '\n'.join(f'{k}: {v}' for k,v in self.items())
     def _repr_markdown_(self): return '\n'.join(f'- **{k}**: {v}' for k,v in self.items())
     @property
-    def brief(self): return '; '.join(f'{k}: {v}' for k,v in self.items() if k in ('what', 'trained on', 'score')).rstrip('.')
+    def brief(self):
+        "One line."
+        return '; '.join(f'{k}: {v}' for k,v in self.items() if k in ('what', 'trained on', 'score')).rstrip('.')
 
 def _run_card(runs):
     "The card of finished runs."
-    def line(r): return f"{r.metrics['test']['uar']:.3f} on {r.info['fold']['test']} utterances of {r.info['fold']['name']} (apart by {r.info['fold']['by']})"
+    def line(r): return 'not tested' if 'test' not in r.metrics else f"{r.metrics['test']['uar']:.3f} on {r.info['fold']['test']} utterances of {r.info['fold']['name']} (apart by {r.info['fold']['by']})"
     return Card({'trained on': ' and '.join(f"{r.info['fold']['train']} utterances" for r in runs), 'score': 'UAR ' + ', '.join(map(line, runs)) + f'; chance {1/len(runs[0].classes):.3f}', 'not for': NOT_FOR})
 
 # %% ../nbs/13_predict.ipynb #21e63b45
@@ -302,7 +306,7 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     b.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=ends)
     return fig
 
-# %% ../nbs/13_predict.ipynb #918c8afb
+# %% ../nbs/13_predict.ipynb #7e8f8dc9
 _MAX_BYTES = 128_000_000    # of all members together, unpacked; a model of this project has well under a million weights
 _MAX_MODELS = 32
 PRETRAINED = Path(str(files('ser_nbdev')))/'emodb.ser'
@@ -310,7 +314,7 @@ PRETRAINED = Path(str(files('ser_nbdev')))/'emodb.ser'
 @patch
 def save(self:Recognizer,
          path # of the file, such as `angry.ser`
-        )->Path:
+        )->Path: # the same
     "Write everything to one file."
     path = Path(path); part = path.with_name(f'.{path.name}.part')
     if path.is_dir(): raise IsADirectoryError(f'{path} is a folder; name the file to write, such as {path/"recogniser.ser"}')
@@ -344,14 +348,14 @@ def _check_weights(data):
     with h5py.File(io.BytesIO(data), 'r') as f:
         if sum(look(f))>len(data): raise ValueError('the weights claim more numbers than the file has room for')
 
-# %% ../nbs/13_predict.ipynb #e544a8ba
-_BOUNDS = dict(units=512, layers=6, attn_length=1024)    # other whole numbers: 64
+# %% ../nbs/13_predict.ipynb #ab279e97
+_BOUNDS = dict(units=512, layers=6, attn_length=1024, functionals=1024)    # other whole numbers: 64
 
 def _arguments(info):
     "Arguments for `build_model`, every one checked."
     n, classes = info['features']['n_features'], info['classes']
     args = {k:info['recipe'].get(k, p.default) for k,p in signature(build_model).parameters.items() if k not in ('n_features', 'n_classes')}
-    def right(k, v): return dict(int=lambda: 1<=v<=_BOUNDS.get(k, 64), float=lambda: 0<=v<1, bool=lambda: True, str=lambda: v in ATTENTION).get(type(v).__name__, lambda: False)()
+    def right(k, v): return dict(int=lambda: (k!='functionals')<=v<=_BOUNDS.get(k, 64), float=lambda: 0<=v<1, bool=lambda: True, str=lambda: v in ATTENTION).get(type(v).__name__, lambda: False)()
     bad = [k for k,v in args.items() if type(v) is not type(signature(build_model).parameters[k].default) or not right(k, v)]
     if type(n) is not int or n!=len(feature_set(info['features']['name']).columns): bad.append('n_features')
     if type(classes) is not list or not 2<=len(set(map(str, classes)))==len(classes)<=64 or not all(type(c) is str and c.isprintable() and 0<len(c)<=40 for c in classes): bad.append('classes')
@@ -386,26 +390,22 @@ def load(cls:Recognizer,
     except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {"weights missing" if isinstance(e, Warning) else type(e).__name__}: {(str(e).splitlines() or [""])[0]}') from e
     return cls(models, info)
 
-# %% ../nbs/13_predict.ipynb #a6a8aca7
+# %% ../nbs/13_predict.ipynb #d3b8fb9a
 def pretrain(config,               # `TrainConfig`; its normalisation not by speaker, who is unknown later
              features,             # feature store, or anything indexable
              frame:pd.DataFrame,   # corpus table, rows aligned
-             out,                  # folder for a run a fold; finished ones are taken as they are
-             members:int=2,        # models in the ensemble
+             out,                  # folder for the runs; finished ones are taken as they are
+             members:int=2,        # models in the ensemble, one a random seed
              card:dict=None,       # what to say besides the figures
              k:int=None,           # folds by speaker (default: one a speaker)
             )->Recognizer:
-    "Cross-validate, and keep models that left out different speakers."
-    made = folds(frame, by='speaker', k=k)
-    runs = [train(config, features, frame, f, Path(out)/f.name) for f in made]
+    "Cross-validate by speaker for the card, then train on everything."
+    runs = [train(config, features, frame, f, Path(out)/f.name) for f in folds(frame, by='speaker', k=k)]
     said = pd.concat([r.predictions.assign(said=lambda t: t[r.classes].idxmax(axis=1)) for r in runs])
     score, low, high = bootstrap_ci(said)
     score = f'UAR {score:.3f} [{low:.3f}, {high:.3f}], cross-validated: each of {len(said)} utterances of {frame.speaker.nunique()} speakers scored by a model that had not heard the speaker (chance {1/len(runs[0].classes):.3f})'
-    chosen, left = [], set()
-    for f,r in zip(made, runs):
-        unheard = set(frame.speaker.iloc[np.concatenate([f.valid, f.test])])
-        if len(chosen)<members and not unheard&left: chosen.append(r); left |= unheard
-    return Recognizer.from_run(chosen, card={**(card or {}), 'score': score, 'not for': NOT_FOR})
+    kept = [train(replace(config, random_seed=s), features, frame, everything(frame), Path(out)/f'everything-{s}') for s in range(members)]
+    return Recognizer.from_run(kept, card={**(card or {}), 'score': score, 'not for': NOT_FOR})
 
 # %% ../nbs/13_predict.ipynb #8cf7b99c
 def _recordings(paths, stdin, complain):
@@ -471,7 +471,7 @@ def _timelines(recognizer, recordings, folder, window, hop, complain):
         (folder/f'{stem}.png').write_bytes(_png(plot_timeline(t, Path(name).name)))
         print(f'{_plain(name)}: {len(t)} window{"s"*(len(t)>1)} to {_plain(folder/stem)}.csv, .rttm and .png', flush=True)
 
-# %% ../nbs/13_predict.ipynb #344a7d42
+# %% ../nbs/13_predict.ipynb #e8aae4f4
 def _parser():
     "Options of `ser_predict`."
     from argparse import ArgumentParser
@@ -486,7 +486,8 @@ def _parser():
     p.add_argument('--hop', type=float, default=1., help='of a timeline, s (default: 1)')
     return p
 
-def ser_predict(argv=None):
+def ser_predict(argv=None # arguments (default: the command line's)
+               ):
     "Console script: score recordings."
     a, bad = _parser().parse_args(argv), []
     def complain(e, path=None): bad.append(e); print('ser_predict:', _plain(str(e).replace(str(path), '-') if path==stdin.path else e), file=sys.stderr)
@@ -547,15 +548,20 @@ class Explorer:
         else: self._media(b'', b''); self.message.value = 'Upload a recording of up to ten minutes.'
     def _repr_mimebundle_(self, **kwargs): return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/13_predict.ipynb #2e0444c7
+# %% ../nbs/13_predict.ipynb #46976b6d
 @patch
-def choose(self:Explorer, name):
+def choose(self:Explorer,
+           name # in the corpus
+          ):
     "Score an utterance of the corpus."
     row = self.corpus.loc[name]
     self._show(row.path, name, row.emotion)
 
 @patch
-def score_bytes(self:Explorer, data, name):
+def score_bytes(self:Explorer,
+                data, # bytes of the file
+                name  # of the file
+               ):
     "Score an uploaded file; what is no audio gets a friendly message."
     with tempfile.TemporaryDirectory() as d:
         path = Path(d)/f'upload{Path(name).suffix[:9]}'; path.write_bytes(data)
