@@ -66,7 +66,7 @@ class TrainConfig:
             for n in name:
                 if not ok(getattr(self, n)): raise ValueError(f'{n}={getattr(self, n)!r}: must be {what}')
 
-# %% ../nbs/03_train_multigpu.ipynb #bb156cc3
+# %% ../nbs/03_train_multigpu.ipynb #a8836ca9
 RECIPES = dict(
     seed = dict(),
     gpu_script = dict(features='lld32', layers=3, batch_size=16, learning_rate=1e-3, weight_average=0.9999),
@@ -84,12 +84,16 @@ def recipe(cls:TrainConfig,
     return cls(**{**RECIPES[name], **changes})
 
 @patch(cls_method=True)
-def seed(cls:TrainConfig, **changes)->TrainConfig:
+def seed(cls:TrainConfig,
+         **changes # fields to set otherwise
+        )->TrainConfig:
     "The original's README: 20 MFCC, 7 buckets, batch 128, Adam 1e-4, 500 epochs, dropout 0.2 (or 0)."
     return cls.recipe('seed', **changes)
 
 @patch(cls_method=True)
-def modern(cls:TrainConfig, **changes)->TrainConfig:
+def modern(cls:TrainConfig,
+           **changes # fields to set otherwise
+          )->TrainConfig:
     "What did best on development speakers, by far with normalise='speaker', for which a speaker's other recordings must be at hand."
     return cls.recipe('modern', **changes)
 
@@ -157,11 +161,14 @@ class Batches(keras.utils.PyDataset):
         if self.weights is None and self.divisor==1: return (x, mask), y
         return _pad_rows(x, mask, y, np.ones(len(y), np.float32) if self.weights is None else self.weights[y], self.divisor)
 
-# %% ../nbs/03_train_multigpu.ipynb #9c67388d
+# %% ../nbs/03_train_multigpu.ipynb #d445f2f5
 @keras.saving.register_keras_serializable('ser_nbdev')
 class UAR(keras.metrics.Metric):
     "Unweighted average recall over the classes that occur."
-    def __init__(self, n_classes:int, name='uar', **kwargs):
+    def __init__(self,
+        n_classes:int,  # emotions
+        name='uar',     # in the logs
+        **kwargs):      # as for `keras.metrics.Metric`
         super().__init__(name=name, **kwargs)
         self.n_classes = n_classes
         self.matrix = self.add_variable((n_classes, n_classes), 'zeros', name='matrix')
@@ -273,7 +280,7 @@ def ready_model(config:TrainConfig,  # what to build
     for v,w in zip(model.optimizer.variables, start): v.assign(w)
     return model
 
-# %% ../nbs/03_train_multigpu.ipynb #c713ff48
+# %% ../nbs/03_train_multigpu.ipynb #6948c60d
 class Checkpoint(keras.callbacks.Callback):
     "Saves all state after each epoch; keeps the best weights and stops when patience runs out."
     def __init__(self,
@@ -285,13 +292,19 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
-    def variables(self): return [*self.model.variables, *self.model.optimizer.variables]
+    def variables(self):
+        "All that a training consists of, but the order of the batches."
+        return [*self.model.variables, *self.model.optimizer.variables]
     @property
-    def since_best(self): return len(self.history) - 1 - max(range(len(self.history)), key=lambda i: (self.history[i]['val_uar'], -i), default=-1)
+    def since_best(self):
+        "Epochs since the best validation UAR."
+        return len(self.history) - 1 - max(range(len(self.history)), key=lambda i: (self.history[i]['val_uar'], -i), default=-1)
     @property
-    def done(self): return bool(self.patience and self.history) and self.since_best>=self.patience
+    def done(self):
+        "Has patience run out?"
+        return bool(self.patience and self.history) and self.since_best>=self.patience
 
-# %% ../nbs/03_train_multigpu.ipynb #59bcf10d
+# %% ../nbs/03_train_multigpu.ipynb #294043f4
 @patch
 def on_epoch_end(self:Checkpoint, epoch, logs=None):
     self.history.append(dict(epoch=epoch+1, **{k:float(logs[k]) for k in ('loss','uar','wa','val_loss','val_uar','val_wa') if k in logs}))
@@ -302,8 +315,10 @@ def on_epoch_end(self:Checkpoint, epoch, logs=None):
     if self.done: self.model.stop_training = True
 
 @patch
-def restore(self:Checkpoint, model):
-    "Put a saved state back; gives the number of epochs it has behind it."
+def restore(self:Checkpoint,
+            model   # compiled, as when it was saved
+           )->int:  # epochs that are behind it
+    "Put a saved state back."
     self.set_model(model)
     if not (self.folder/'state.npz').exists(): return 0
     try:
@@ -316,10 +331,12 @@ def restore(self:Checkpoint, model):
     self.best = max(h.get('val_uar', -1) for h in self.history)
     return len(self.history)
 
-# %% ../nbs/03_train_multigpu.ipynb #5b39c9b9
+# %% ../nbs/03_train_multigpu.ipynb #e697ab0c
 class StopOnNaN(keras.callbacks.Callback):
     "Stop at the first batch whose loss is NaN or infinite, and name its utterances."
-    def __init__(self, it, names):
+    def __init__(self,
+        it,     # `BucketIterator` that trains
+        names): # of the utterances
         super().__init__()
         self.it, self.names = it, list(names)
     def on_train_batch_end(self, batch, logs=None):
@@ -329,20 +346,22 @@ class StopOnNaN(keras.callbacks.Callback):
 
 class PlanEpoch(keras.callbacks.Callback):
     "Plans the batches of each epoch as it begins; Keras' own `on_epoch_end` comes once too often, before the first."
-    def __init__(self, it):
+    def __init__(self,
+        it): # `BucketIterator` that trains
         super().__init__()
         self.it = it
     def on_epoch_begin(self, epoch, logs=None): self.it.set_epoch(epoch)
 
 class Progress(keras.callbacks.Callback):
     "One step of a tqdm bar an epoch, with the validation UAR."
-    def __init__(self, bar):
+    def __init__(self,
+        bar): # of tqdm, or what has its `update` and `set_postfix_str`
         super().__init__()
         self.bar = bar
     def on_epoch_end(self, epoch, logs=None):
         self.bar.update(); self.bar.set_postfix_str(f'loss {logs["loss"]:.2f}' + (f', validation UAR {logs["val_uar"]:.2f}' if 'val_uar' in logs else ''))
 
-# %% ../nbs/03_train_multigpu.ipynb #355e625c
+# %% ../nbs/03_train_multigpu.ipynb #72753bce
 def plot_history(history, # one row an epoch: epoch, loss, uar, val_loss, val_uar
                  axs,     # two axes: loss, UAR
                 ):
@@ -357,13 +376,15 @@ def plot_history(history, # one row an epoch: epoch, loss, uar, val_loss, val_ua
 
 class Curves(keras.callbacks.Callback):
     "The learning curves of a `Checkpoint`'s history, as one picture that follows."
-    def __init__(self, checkpoint):
+    def __init__(self,
+        checkpoint): # the `Checkpoint` of the same training
         super().__init__()
         from matplotlib.figure import Figure
         self.checkpoint, self.figure, self.handle, self.at = checkpoint, Figure((9,2.8), layout='constrained'), None, 0.
         self.axs = self.figure.subplots(1, 2)
 
     def draw(self):
+        "Draw, in place of what was drawn before."
         from IPython.display import Image, display
         plot_history(self.checkpoint.history, self.axs)
         png = io.BytesIO(); self.figure.savefig(png, dpi=100)
@@ -374,26 +395,44 @@ class Curves(keras.callbacks.Callback):
         if time.monotonic()-self.at>1: self.draw()
     def on_train_end(self, logs=None): self.draw()
 
-# %% ../nbs/03_train_multigpu.ipynb #4486b298
+# %% ../nbs/03_train_multigpu.ipynb #a78e0518
 class Run:
     "A run's folder, read."
-    def __init__(self, path): self.path = Path(path)
+    def __init__(self,
+        path): # folder
+        self.path = Path(path)
     def _json(self, name): return json.loads((self.path/name).read_text(encoding='utf-8'))
     @property
-    def finished(self): return (self.path/'metrics.json').exists()
+    def finished(self):
+        "Is all there?"
+        return (self.path/'metrics.json').exists()
     @property
-    def info(self): return self._json('config.json')
+    def info(self):
+        "config.json, a dict."
+        return self._json('config.json')
     @property
-    def config(self): return TrainConfig(**self.info['recipe'])
+    def config(self):
+        "The `TrainConfig`."
+        return TrainConfig(**self.info['recipe'])
     @property
-    def classes(self): return self.info['classes']
+    def classes(self):
+        "Emotion codes, in the order of the logits."
+        return self.info['classes']
     @property
-    def history(self): return pd.read_csv(self.path/'history.csv')
+    def history(self):
+        "One row an epoch: epoch, loss, uar, wa, and the same of validation."
+        return pd.read_csv(self.path/'history.csv')
     @property
-    def metrics(self): return self._json('metrics.json')
+    def metrics(self):
+        "UAR, WA and loss of each part that isn't empty."
+        return self._json('metrics.json')
     @property
-    def predictions(self): return pd.read_csv(self.path/'predictions.csv', dtype=dict(name=str, speaker=str, truth=str), keep_default_na=False)
-    def model(self): return keras.saving.load_model(self.path/'model.keras', compile=False, safe_mode=True)
+    def predictions(self):
+        "One row a test utterance: name, speaker, truth, each class's probability."
+        return pd.read_csv(self.path/'predictions.csv', dtype=dict(name=str, speaker=str, truth=str), keep_default_na=False)
+    def model(self)->keras.Model: # not compiled
+        "The trained model."
+        return keras.saving.load_model(self.path/'model.keras', compile=False, safe_mode=True)
     def __repr__(self): return f'Run({self.path.name}, {"finished" if self.finished else "unfinished"})'
 
 # %% ../nbs/03_train_multigpu.ipynb #61cc4a51
@@ -674,14 +713,15 @@ def _parser():
         p.add_argument(f'--{f.name}', type=yes_or_no if t is bool else t, default=SUPPRESS, help=f'{docments(TrainConfig).get(f.name)} (default: the recipe\'s)')
     return p
 
-# %% ../nbs/03_train_multigpu.ipynb #ebce1df0
+# %% ../nbs/03_train_multigpu.ipynb #48c30496
 def _again(why):
     "Start this very command over."
     print(f'ser_train: {why}', file=sys.stderr, flush=True)
     time.sleep(1)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
-def ser_train(argv=None):
+def ser_train(argv=None # arguments (default: the command line's)
+             ):
     "Console script: train one fold."
     a = vars(_parser().parse_args(argv))
     with console('ser_train'):
