@@ -18,29 +18,33 @@ from pathlib import Path
 import numpy as np, scipy.fft, soundfile, soxr
 from numpy.lib.stride_tricks import as_strided
 
-# %% ../nbs/00_features.ipynb #24dfe7a0
+# %% ../nbs/00_features.ipynb #ac7c9451
 SR = 16_000   # every feature is computed at this sampling rate, Hz
 
 class AudioError(ValueError):
     "A recording that gives no features, and why."
 
-def _decode(f:soundfile.SoundFile # opened for reading
-           )->np.ndarray:         # float32 mono at 16 kHz, [n_samples]
+def _decode(f:soundfile.SoundFile, # opened for reading
+            name='waveform',       # what to call it in the error
+           )->np.ndarray:          # float32 mono at 16 kHz, [n_samples]
     "Decode block by block, average the channels, resample."
     rs = None if f.samplerate==SR else soxr.ResampleStream(f.samplerate, SR, 1, dtype='float32')
-    y, more = bytearray(), True
+    y, n, bad, more = bytearray(), 0, 0, True
     while more:
-        x = f.read(10*f.samplerate, dtype='float32', always_2d=True).mean(1)
-        more = len(x)>0
+        x = f.read(10*f.samplerate, dtype='float32', always_2d=True)
+        with np.errstate(invalid='ignore', over='ignore'): x = x.mean(1) # +Inf beside -Inf is counted below
+        n, bad, more = n+len(x), bad+np.count_nonzero(~np.isfinite(x)), len(x)>0
         y += (x if rs is None else rs.resample_chunk(x, last=not more)).data
+    if not n: raise AudioError(f'{name}: no samples can be read: it is empty, cut short, or its header was never finished; mend or remove it')
+    if bad: raise AudioError(f'{name}: NaN or Inf in {bad} of {n} samples; write the file again')
     return np.frombuffer(y, np.float32)
 
-# %% ../nbs/00_features.ipynb #69b4b2db
+# %% ../nbs/00_features.ipynb #96f2dd7d
 def _check(y:np.ndarray,     # waveform
            name='waveform',  # what to call it in the error
           ):
     "Refuse what no feature can be computed from."
-    if not len(y): raise AudioError(f'{name}: 0 samples; remove it')
+    if not len(y): raise AudioError(f'{name}: 0 samples; give a longer one')
     if not np.isfinite([y.min(), y.max()]).all():
         raise AudioError(f'{name}: NaN or Inf in {np.count_nonzero(~np.isfinite(y))} of {len(y)} samples; write the file again')
 
@@ -51,7 +55,7 @@ def _check_rate(sr,               # sampling rate
     if not (isinstance(sr, (int, float, np.number)) and 1000<=sr<=1_000_000 and sr==int(sr)):
         raise AudioError(f'{name}: a sampling rate of {sr!r}; it has to be a whole number of Hz from 1,000 to 1,000,000')
 
-# %% ../nbs/00_features.ipynb #39773ea7
+# %% ../nbs/00_features.ipynb #58118898
 def _trim(y:np.ndarray, # waveform at 16 kHz [n_samples]
           db:float,     # what is so much quieter than the loudest 25 ms is silence, dB
          )->np.ndarray: # a part of it
@@ -70,7 +74,7 @@ def load_audio(path,                     # file of any format, rate, depth and n
             if not raw.read(1): raise AudioError(f'{path}: empty file (0 bytes); remove it')
         with soundfile.SoundFile(os.fsencode(path) if os.name=='posix' else path) as f: # a name may be any bytes there
             _check_rate(f.samplerate, path)
-            y = _decode(f)
+            y = _decode(f, path)
     except soundfile.LibsndfileError as e: raise AudioError(f'{path}: not readable as audio: {e.error_string}') from e
     except TypeError as e: raise AudioError(f'{path}: raw samples without a header; convert it to wav or flac') from e
     except OSError as e: raise AudioError(f'{path}: cannot be opened: {e.strerror or e}') from e
