@@ -98,7 +98,7 @@ def paired_test(a:pd.DataFrame, # predictions of one arm
     half = t.ppf(.975, k-1)*d.std(ddof=1)/np.sqrt(k)
     return dict(difference=float(d.mean()), low=float(d.mean()-half), high=float(d.mean()+half), p=p, speakers=k)
 
-# %% ../nbs/04_results.ipynb #d3614b68
+# %% ../nbs/04_results.ipynb #b8206443
 @dataclass
 class Comparison:
     "Both arms over all folds and seeds: every epoch, every test prediction."
@@ -107,9 +107,13 @@ class Comparison:
     predictions:pd.DataFrame  # one row a test utterance: arm, fold, seed, name, speaker, truth, said, a probability a class
     metrics:pd.DataFrame      # one row a run: arm, fold, seed, UAR and WA of training, validation and test
     @property
-    def classes(self): return self.config['classes']
+    def classes(self):
+        "Emotion codes."
+        return self.config['classes']
     @property
-    def arms(self): return list(dict.fromkeys(self.metrics.arm))
+    def arms(self):
+        "Names of the arms."
+        return list(dict.fromkeys(self.metrics.arm))
 
 # %% ../nbs/04_results.ipynb #e96f49cd
 @patch
@@ -124,7 +128,7 @@ def to_frame(self:Comparison)->pd.DataFrame: # one row an arm
         rows.append(row | dict(gap=(m.train_uar-m.valid_uar).mean(), chance_UAR=1/len(share), majority_WA=share.max(), runs=len(m)))
     return pd.DataFrame(rows).set_index('arm')
 
-# %% ../nbs/04_results.ipynb #6e30237c
+# %% ../nbs/04_results.ipynb #814b8e4c
 @patch
 def difference(self:Comparison)->dict: # see `paired_test`
     "Dropout less none, paired over speakers."
@@ -133,7 +137,7 @@ def difference(self:Comparison)->dict: # see `paired_test`
     return paired_test(p[p.arm==with_], p[p.arm==without])
 
 @patch(as_prop=True)
-def verdict(self:Comparison):
+def verdict(self:Comparison)->str: # a sentence or two
     "What the runs say, in a sentence."
     d = self.difference()
     if d['speakers']<2: return f"Fewer than two known speakers: no interval and no test. UAR {d['difference']:+.3f} with dropout."
@@ -141,12 +145,12 @@ def verdict(self:Comparison):
     return (f"Dropout {says}: it changes a speaker's UAR by {d['difference']:+.3f} on average over the {d['speakers']} speakers (95% interval {d['low']:+.3f} to {d['high']:+.3f}, p = {d['p']:.2f}).")
 
 @patch(as_prop=True)
-def caveat(self:Comparison):
+def caveat(self:Comparison)->str: # a sentence
     "What the folds share between training and test."
     return {'random':'Leaky: the folds are random, the same voices and sentences are in training and test.', 'text':'The folds keep texts apart, not speakers: the same voices are in training and test.',
             }.get(self.config['folds']['by'], 'No test speaker was heard in training.')
 
-# %% ../nbs/04_results.ipynb #6775eb4c
+# %% ../nbs/04_results.ipynb #ccdb6161
 def _cell(score, low, high): return f'{score:.3f}' if np.isnan(low) else f'{score:.3f} [{low:.3f}, {high:.3f}]'
 
 @patch
@@ -158,7 +162,7 @@ def table(self:Comparison)->pd.DataFrame: # text, ready to be shown
         'majority class (WA)':t.majority_WA.map('{:.3f}'.format).to_numpy(), 'runs':t.runs.to_numpy()})
 
 @patch
-def to_markdown(self:Comparison)->str:
+def to_markdown(self:Comparison)->str: # a table of pipes
     "The table in Markdown."
     t = self.table()
     line = lambda cells: '| ' + ' | '.join(map(str, cells)) + ' |'
@@ -188,9 +192,9 @@ def load(cls:Comparison,
     folder = Path(folder)
     return cls(json.loads((folder/'config.json').read_text(encoding='utf-8')), *[pd.read_parquet(folder/f'{n}.parquet') for n in ('history','predictions','metrics')])
 
-# %% ../nbs/04_results.ipynb #bc30dfb2
+# %% ../nbs/04_results.ipynb #2530eb4a
 def arm_name(dropout_rate:float # 0 for none
-            )->str:
+            )->str:             # such as `no dropout`
     "How tables and pictures call an arm."
     return f'dropout {dropout_rate:g}' if dropout_rate else 'no dropout'
 
