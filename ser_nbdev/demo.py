@@ -268,11 +268,11 @@ def draw_room(session:int,  # 1 to 5
     rng = np.random.default_rng([seed, session])
     return Room(rng.uniform(-.5, .5), rng.uniform(-4, 4), rng.uniform(500, 3000), rng.uniform(-2, 2), rng.uniform(-62, -52))
 
-# %% ../nbs/11_demo.ipynb #27be6b03
+# %% ../nbs/11_demo.ipynb #887891f6
 def record(y:np.ndarray,             # waveform, shape [n_samples]
            room:Room,                # from `draw_room`
            rng:np.random.Generator,  # noise, distance from the microphone
-          )->np.ndarray:             # int16, 16 kHz, with 0.1 to 0.25 s of silence before and after
+          )->np.ndarray:             # int16 [n_samples + silence], 16 kHz, with 0.1 to 0.25 s of silence before and after
     "`y` as the session's microphone hears it."
     y = np.pad(y, rng.integers(1600, 4000, 2))
     y = _filtered(y, lambda f: room.tilt*_octaves(f) + room.gain + rng.normal()
