@@ -12,9 +12,9 @@ __all__ = ['EMOTIONS', 'COLOURS', 'CORPORA', 'AUDIO', 'COLUMNS', 'IEMOCAP_LABELS
            'read_label_table', 'load_feature_pickle', 'plot_balance', 'plot_durations', 'plot_dialogues', 'console',
            'ser_corpora']
 
-# %% ../nbs/10_corpora.ipynb #c1b833d1
-import csv, filecmp, gzip, hashlib, json, os, pickle, re, shutil, sys, warnings
-from contextlib import contextmanager
+# %% ../nbs/10_corpora.ipynb #55e8a45c
+import csv, filecmp, gzip, hashlib, json, os, pickle, re, shutil, signal, sys, threading, warnings
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Callable
@@ -47,10 +47,11 @@ class Corpus:
 
 CORPORA = {}
 
-# %% ../nbs/10_corpora.ipynb #d9cd0dbd
+# %% ../nbs/10_corpora.ipynb #b7bdab0f
 AUDIO = ('.wav', '.flac', '.ogg', '.mp3')
 
-def printable(name)->str: # the same, anything that is no UTF-8 as `\udce9`
+def printable(name # of a file or an utterance
+             )->str: # the same, anything that is no UTF-8 as `\udce9`
     "A name that can be printed and stored."
     return str(name).encode('utf-8', 'backslashreplace').decode()
 
@@ -67,8 +68,9 @@ def audio_files(root:Path,         # folder to look in, sub-folders too
     if odd: warnings.warn(f"{len(odd)} recordings left out, their names are not UTF-8; rename {', '.join(map(printable, odd[:3]))}{' …'*(len(odd) > 3)}", stacklevel=2)
     return sorted(p for p in set(found).difference(odd) if '__MACOSX' not in p.parts)
 
-# %% ../nbs/10_corpora.ipynb #aff2d6cd
-def duration(path)->float: # seconds; NaN where the file is missing or no audio
+# %% ../nbs/10_corpora.ipynb #dd9c2433
+def duration(path # of a recording
+            )->float: # seconds; NaN where the file is missing or no audio
     "Duration from the file's header."
     import soundfile as sf
     if not os.path.isfile(path): return np.nan
@@ -114,14 +116,15 @@ def read_corpus(name:str, # key in `CORPORA`
     if unheard or unlabelled: warnings.warn(f"{name}: {unheard} labelled utterances cannot be heard, {len(unlabelled)} recordings have no label; validate({name!r}, root) names them", stacklevel=2)
     return df
 
-# %% ../nbs/10_corpora.ipynb #1b62687d
+# %% ../nbs/10_corpora.ipynb #e29c55e2
 _TURN = r'(Ses(\d\d)[FM]_(impro|script)(\d\d)\w*)_([FM])\w+'
 _N = r'(\d+(?:\.\d+)?)'
 _UTTERANCE = re.compile(rf'\[{_N}\s*-\s*{_N}\]\s+({_TURN})\s+(\w+)\s+\[{_N},\s*{_N},\s*{_N}\]', re.ASCII)
 IEMOCAP_LABELS = tuple('ang hap exc sad fru neu fea dis sur oth xxx'.split())
 _LINES = re.compile(r'\r\n|\r|\n') # str.splitlines would break lines at Latin-1's 0x85, too
 
-def turn_columns(name:str)->dict: # speaker, session, gender, script, dialogue, scripted; empty where it is no turn's name
+def turn_columns(name:str # of an utterance
+                )->dict:  # speaker, session, gender, script, dialogue, scripted; empty where it is no turn's name
     "What the name of an IEMOCAP turn tells; the speaker is the one whose turn it is."
     m = re.fullmatch(_TURN, name, re.ASCII)
     return dict(speaker=f'Ses{m[2]}{m[5]}', session=f'Ses{m[2]}', gender=dict(F='female', M='male')[m[5]],
@@ -294,7 +297,7 @@ def _read_named(root:Path,    # the corpus' folder
     df.attrs['unlabelled'] = left
     return df
 
-# %% ../nbs/10_corpora.ipynb #e84bd562
+# %% ../nbs/10_corpora.ipynb #cd8c40a4
 EMODB_TEXTS = dict(a01='Der Lappen liegt auf dem Eisschrank.', a02='Das will sie am Mittwoch abgeben.', a04='Heute abend könnte ich es ihm sagen.',
     a05='Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.', a07='In sieben Stunden wird es soweit sein.',
     b01='Was sind denn das für Tüten, die da unter dem Tisch stehen?', b02='Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.',
@@ -302,7 +305,7 @@ EMODB_TEXTS = dict(a01='Der Lappen liegt auf dem Eisschrank.', a02='Das will sie
     b09='Ich will das eben wegbringen und dann mit Karl was trinken gehen.', b10='Die wird auf dem Platz sein, wo wir sie immer hinlegen.')
 
 def read_emodb(root:Path # folder with the wavs, or one above
-              )->pd.DataFrame:
+              )->pd.DataFrame: # corpus table
     "EmoDB (Burkhardt et al. 2005)."
     def row(p):
         m = re.fullmatch(r'(\d\d)([ab]\d\d)([A-Z])([a-z]?)', p.stem)
@@ -314,9 +317,9 @@ CORPORA['emodb'] = Corpus('emodb', 'Berlin Database of Emotional Speech', read_e
     expected=dict(ang=127, bor=81, dis=46, fea=69, hap=71, sad=62, neu=79), speakers=10, licence='CC0 1.0', url='http://emodb.bilderbar.info',
     citation='Burkhardt, Paeschke, Rolfes, Sendlmeier, Weiss: A Database of German Emotional Speech. Interspeech 2005')
 
-# %% ../nbs/10_corpora.ipynb #204c4dd1
+# %% ../nbs/10_corpora.ipynb #70f2d427
 def read_ravdess(root:Path # folder with `Actor_01` …
-                )->pd.DataFrame:
+                )->pd.DataFrame: # corpus table
     "RAVDESS, speech (Livingstone and Russo 2018)."
     said = {'01':'Kids are talking by the door.', '02':'Dogs are sitting by the door.'}
     def row(p):
@@ -330,7 +333,7 @@ CORPORA['ravdess'] = Corpus('ravdess', 'Ryerson Audio-Visual Database of Emotion
     expected=dict(neu=96, cal=192, hap=192, sad=192, ang=192, fea=192, dis=192, sur=192), speakers=24, licence='CC BY-NC-SA 4.0', url='https://zenodo.org/record/1188976',
     citation='Livingstone, Russo: The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS). PLoS ONE 13(5), 2018')
 
-# %% ../nbs/10_corpora.ipynb #9428120b
+# %% ../nbs/10_corpora.ipynb #c810a07c
 CREMA_D_TEXTS = dict(IEO="It's eleven o'clock.", TIE='That is exactly what happened.', IOM="I'm on my way to the meeting.", IWW='I wonder what this is about.',
     TAI='The airplane is almost full.', MTI='Maybe tomorrow it will be cold.', IWL='I would like a new alarm clock.', ITH="I think I have a doctor's appointment.",
     DFA="Don't forget a jacket.", ITS="I think I've seen this before.", TSI='The surface is slick.', WSI="We'll stop in a couple of minutes.")
@@ -338,7 +341,7 @@ CREMA_D_WOMEN = set(('1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 102
     '1056 1058 1060 1061 1063 1072 1073 1074 1075 1076 1078 1079 1082 1084 1089 1091').split())
 
 def read_crema_d(root:Path # folder with `AudioWAV`
-                )->pd.DataFrame:
+                )->pd.DataFrame: # corpus table
     "CREMA-D (Cao et al. 2014)."
     def row(p):
         m = re.fullmatch(r'(10(?:0[1-9]|[1-8]\d|9[01]))_([A-Z]{3})_([A-Z]{3})_(LO|MD|HI|XX?)', p.stem)
@@ -351,9 +354,9 @@ CORPORA['crema_d'] = Corpus('crema_d', 'Crowd-sourced Emotional Multimodal Actor
     expected=dict(ang=1271, dis=1271, fea=1271, hap=1271, neu=1087, sad=1271), speakers=91, licence='Open Database License 1.0', url='https://github.com/CheyneyComputerScience/CREMA-D',
     citation='Cao, Cooper, Keutmann, Gur, Nenkova, Verma: CREMA-D. IEEE Transactions on Affective Computing 5(4), 2014')
 
-# %% ../nbs/10_corpora.ipynb #8ca02341
+# %% ../nbs/10_corpora.ipynb #d800a98b
 def read_savee(root:Path # folder with `DC`, `JE`, `JK`, `KL`, or with all files
-              )->pd.DataFrame:
+              )->pd.DataFrame: # corpus table
     "SAVEE (Haq and Jackson 2010)."
     def row(p):
         m = re.fullmatch(r'(DC|JE|JK|KL)_(a|d|f|h|n|sa|su)(\d\d)', f'{p.parent.name}_{p.stem}') or re.fullmatch(r'(DC|JE|JK|KL)_(a|d|f|h|n|sa|su)(\d\d)', p.stem)
@@ -367,9 +370,9 @@ CORPORA['savee'] = Corpus('savee', 'Surrey Audio-Visual Expressed Emotion', read
     expected=dict(ang=60, dis=60, fea=60, hap=60, neu=120, sad=60, sur=60), speakers=4, licence='for research, on registration', url='http://kahlan.eps.surrey.ac.uk/savee/',
     citation='Haq, Jackson: Multimodal Emotion Recognition. Machine Audition: Principles, Algorithms and Systems, 2010')
 
-# %% ../nbs/10_corpora.ipynb #298d07b9
+# %% ../nbs/10_corpora.ipynb #e4e4f387
 def read_tess(root:Path # folder with the wavs, however nested
-             )->pd.DataFrame:
+             )->pd.DataFrame: # corpus table
     "TESS (Pichora-Fuller and Dupuis 2020)."
     def row(p):
         m = re.fullmatch(r'([OY]A)F?_(.+)_([a-z]+)', p.stem, re.I)
@@ -390,9 +393,9 @@ def _needs(df:pd.DataFrame, columns:str, path:Path): # complain where a column i
     lost = [c for c in columns.split() if c not in df]
     if lost: raise CorpusError(f"{path}: no column {', '.join(lost)}; there are {', '.join(map(str, df.columns))}")
 
-# %% ../nbs/10_corpora.ipynb #6e602a6d
+# %% ../nbs/10_corpora.ipynb #068a29f1
 def read_nemo(root:Path # folder with `data.tsv` and `samples`
-             )->pd.DataFrame:
+             )->pd.DataFrame: # corpus table
     "nEMO (Christop 2024)."
     if not (root/'data.tsv').exists(): return pd.DataFrame()
     tab = _table(root/'data.tsv', sep='\t', quoting=3).map(str.strip)
@@ -407,14 +410,14 @@ CORPORA['nemo'] = Corpus('nemo', 'nEMO: Dataset of Emotional Speech in Polish', 
     expected=dict(ang=749, fea=736, hap=749, sad=769, sur=669, neu=809), speakers=9, licence='CC BY-NC-SA 4.0', url='https://github.com/amu-cai/nEMO',
     citation='Christop: nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024')
 
-# %% ../nbs/10_corpora.ipynb #7a9bf4a3
+# %% ../nbs/10_corpora.ipynb #4841a2f7
 SYNONYMS = {w:c for c, words in dict(ang='anger angry', hap='happy happiness joy', exc='excited excitement', sad='sadness', fru='frustrated frustration',
     neu='neutral', fea='fear fearful', dis='disgust disgusted', sur='surprise surprised', bor='bored boredom', cal='calm', oth='other', xxx='').items() for w in [c, *words.split()]}
 
 def read_folder(root:Path,       # a sub-folder a class: `angry/x.wav`
                 speaker:str=None,# regular expression whose first group finds the speaker in `angry/x.wav`; None: not known
                 labels:dict=None # your folders' names -> codes or usual words
-               )->pd.DataFrame:
+               )->pd.DataFrame:  # corpus table
     "Any recordings sorted into one folder a class."
     try: known = not speaker or re.compile(speaker).groups
     except re.error as e: raise CorpusError(f"speaker={speaker!r} is no regular expression: {e}") from None
@@ -572,7 +575,7 @@ def fake_corpus(name:str, # key in `CORPORA`
     truth = makers[name](root)
     return truth if truth.index.name == 'name' else _in_order(truth)
 
-# %% ../nbs/10_corpora.ipynb #f11cc114
+# %% ../nbs/10_corpora.ipynb #9395424d
 @dataclass
 class Report:
     "What `validate` found."
@@ -588,7 +591,9 @@ class Report:
     duplicates:list      # groups of utterances with the same audio
     clipped:list         # utterances
     silent:list          # utterances
-    def json(self)->str: return _json(asdict(self))
+    def json(self)->str: # all fields
+        "The report for a program."
+        return _json(asdict(self))
 
 def _json(x)->str: return json.dumps(x, indent=2, ensure_ascii=False)
 
@@ -620,8 +625,9 @@ def validate(name:str,        # key in `CORPORA`
         {int(k):int(v) for k, v in h.rate.value_counts().items()}, list(df.index[~there]), [os.path.relpath(p, root) for p in unlabelled],
         [n for n, v in heard.items() if v is None], twins, list(h.index[h.clipped.astype(bool)]), list(h.index[h.silent.astype(bool)]))
 
-# %% ../nbs/10_corpora.ipynb #340c0956
-def report_table(r:Report)->pd.DataFrame: # check, found, expected, which
+# %% ../nbs/10_corpora.ipynb #1e09e01d
+def report_table(r:Report # from `validate`
+                )->pd.DataFrame: # check, found, expected, which
     "A report as a table; what differs from the published counts is marked."
     rows = [('utterances', sum(r.counts.values()), sum(r.expected.values()))]
     rows += [(f'{c} ({EMOTIONS[c]})', r.counts.get(c, 0), r.expected.get(c, 0)) for c in EMOTIONS if c in r.counts or c in r.expected]
@@ -640,7 +646,7 @@ SIX = _keep('ang hap exc sad fru neu')
 FOUR = _keep('ang hap sad neu') | dict(exc='hap')
 SEED7 = _keep('ang hap exc sad fru neu fea')
 
-# %% ../nbs/10_corpora.ipynb #557e4cba
+# %% ../nbs/10_corpora.ipynb #4f2337d4
 def relabel(df:pd.DataFrame, # a corpus table
             labels:dict      # emotion -> new label, None to drop
            )->pd.DataFrame:  # the rows kept, `emotion` renamed
@@ -651,7 +657,8 @@ def relabel(df:pd.DataFrame, # a corpus table
     if emotion.isna().all(): raise CorpusError(f"nothing left: the corpus has {', '.join(sorted(set(df.emotion)))}, and the set drops them all")
     return df.assign(emotion=emotion)[emotion.notna()]
 
-def class_names(labels:dict)->list[str]: # in the dict's order, each once
+def class_names(labels:dict # label set
+               )->list[str]: # in the dict's order, each once
     "The classes of a label set."
     return list(dict.fromkeys(v for v in labels.values() if v is not None))
 
@@ -978,17 +985,31 @@ def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
     ax.tick_params(axis='x', rotation=90)
     return ax
 
-# %% ../nbs/10_corpora.ipynb #826c63e9
+# %% ../nbs/10_corpora.ipynb #f9dcb65a
+@contextmanager
+def _signals():
+    "SIGTERM and SIGHUP raise KeyboardInterrupt with the exit status; who ignores or handles them already goes on doing so."
+    def stop(number, _):
+        for s in before: signal.signal(s, signal.SIG_IGN) # once is enough
+        raise KeyboardInterrupt(128+number)
+    here = threading.current_thread() is threading.main_thread()
+    before = [s for n in ('SIGTERM', 'SIGHUP') if here and (s := getattr(signal, n, None)) and signal.getsignal(s)==signal.SIG_DFL]
+    for s in before: signal.signal(s, stop)
+    try: yield
+    finally:
+        for s in before: signal.signal(s, signal.SIG_DFL)
+
 @contextmanager
 def console(name:str # of the script
            ):
-    "One line on stderr for mistakes (exit status 2), Ctrl-C (130) and warnings; none where stdout is closed (141)."
-    def say(message, *args, **kwargs): print(f'{name}: {" ".join(str(message).splitlines())}', file=sys.stderr)
-    with warnings.catch_warnings():
+    "One line on stderr for mistakes (exit status 2), Ctrl-C (130), SIGTERM (143), SIGHUP (129) and warnings; none where stdout is closed (141)."
+    def say(message, *args, **kwargs):
+        with suppress(OSError): print(f'{name}: {" ".join(str(message).splitlines())}', file=sys.stderr) # the terminal may be gone
+    with warnings.catch_warnings(), _signals():
         warnings.showwarning = say
         try: yield; sys.stdout.flush()
         except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1); sys.exit(141)
-        except KeyboardInterrupt: say('stopped; the same command goes on with what is finished'); sys.exit(130)
+        except KeyboardInterrupt as e: say('stopped; the same command goes on with what is finished'); sys.exit(e.args[0] if e.args else 130)
         except (ValueError, RuntimeError, ArithmeticError, OSError) as e: say(e); sys.exit(2)
 
 # %% ../nbs/10_corpora.ipynb #57ff24b6
