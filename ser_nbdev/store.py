@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['StoreError', 'alone', 'source_identity', 'FeatureStore', 'extract_corpus', 'write_store', 'ser_features']
 
-# %% ../nbs/12_store.ipynb #a9bace9b
+# %% ../nbs/12_store.ipynb #c8f437f8
 import errno, hashlib, json, operator, os, re, time, uuid, warnings
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
+from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
 import joblib, numpy as np, pandas as pd, pyarrow as pa
@@ -42,15 +43,20 @@ def _atomic(path:Path, # file to write
         remedy = 'make room' if e.errno in (errno.ENOSPC, errno.EDQUOT) else 'mend that'
         raise StoreError(f'{path.parent}: cannot write: {e.strerror or e}; {remedy} and run again, what is finished is kept') from e
 
-# %% ../nbs/12_store.ipynb #5887656b
+# %% ../nbs/12_store.ipynb #fadc0b63
 @contextmanager
 def alone(path # folder to work in
          ):
     "Keep a second process out of a folder; the lock goes with the process, however that ends."
-    where = Path(path).absolute(); where.parent.mkdir(parents=True, exist_ok=True)
+    where = Path(path).absolute()
+    lock = FileLock(where.with_name(f'.{where.name}.lock'), timeout=0)
     try:
-        with FileLock(where.with_name(f'.{where.name}.lock'), timeout=0): yield
+        where.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout: raise ValueError(f'{path}: another process is at work there; wait for it, or choose another folder') from None
+    except OSError as e: raise StoreError(f'{Path(path).parent}: cannot be made or written to: {e.strerror or e}; choose another folder') from e
+    try: yield
+    finally: lock.release()
 
 # %% ../nbs/12_store.ipynb #e131a9dd
 def source_identity(path          # of a recording
@@ -64,14 +70,17 @@ def source_identity(path          # of a recording
             n += len(block)
     return n, h.hexdigest()
 
-# %% ../nbs/12_store.ipynb #6c9eb34b
+# %% ../nbs/12_store.ipynb #4351ee06
 def _kind(fs:FeatureSet, # feature set
           dtype:str,     # of the numbers
           trim_db=None,  # what was cut off the ends
          )->dict:        # JSON-able
     "What the numbers of a store are."
     if dtype not in ('float32', 'float16'): raise StoreError(f'dtype={dtype!r}: features are stored as float32 or float16')
-    if trim_db is not None and not 0<trim_db<=200: raise StoreError(f'trim_db={trim_db!r}: silence is so many dB below the loudest, more than 0 and at most 200')
+    if trim_db is not None:
+        if isinstance(trim_db, bool) or not isinstance(trim_db, Real) or not 0<trim_db<=200:
+            raise StoreError(f'trim_db={trim_db!r}: give a number, silence is so many dB below the loudest, more than 0 and at most 200')
+        trim_db = float(trim_db)
     return dict(features=fs.name, version=fs.version, fingerprint=fs.fingerprint, columns=list(fs.columns), dtype=dtype, trim_db=trim_db)
 
 def _describe(k:dict)->str:
@@ -84,22 +93,23 @@ def _frames(table:pa.Table)->tuple[np.ndarray,np.ndarray]: # first frame of each
     width = x.type.value_type.list_size
     return x.offsets.to_numpy(), x.values.flatten().to_numpy().reshape(-1, width)
 
-# %% ../nbs/12_store.ipynb #76b89133
-def _digest(table:pa.Table, metadata:dict)->str:
-    "Changes with every value."
-    columns = {c: table[c].to_pylist() for c in table.column_names if c!='x'}
-    h = hashlib.blake2b(json.dumps([metadata, columns], default=str).encode(), digest_size=16)
-    for a in _frames(table) if 'x' in table.column_names else (): h.update(np.ascontiguousarray(a))
+# %% ../nbs/12_store.ipynb #5d509a19
+def _digest(name:str, table:pa.Table, metadata:dict)->str:
+    "Changes with every value, and with the name of the file."
+    shard = 'shards' not in metadata # the index may have a column `x` of its own
+    columns = {c: table[c].to_pylist() for c in table.column_names if not (shard and c=='x')}
+    h = hashlib.blake2b(json.dumps([name, metadata, columns], default=str).encode(), digest_size=16)
+    for a in _frames(table) if shard else (): h.update(np.ascontiguousarray(a))
     return h.hexdigest()
 
 def _write_table(path:Path, table:pa.Table, metadata:dict):
     "One Arrow file."
-    table = table.replace_schema_metadata({'ser_nbdev': json.dumps(metadata), 'digest': _digest(table, metadata)})
+    table = table.replace_schema_metadata({'ser_nbdev': json.dumps(metadata), 'digest': _digest(path.name, table, metadata)})
     def write(f):
         with pa.ipc.new_file(f, table.schema) as w: w.write_table(table)
     _atomic(path, write)
 
-# %% ../nbs/12_store.ipynb #f6a40276
+# %% ../nbs/12_store.ipynb #ea234497
 @contextmanager
 def _reading(path):
     "Whatever is wrong with a file of a store is one kind of error."
@@ -116,7 +126,7 @@ def _open_table(path,             # Arrow file
         with pa.memory_map(str(path)) as f: table = pa.ipc.open_file(f).read_all()
         table.validate(full=True) # offsets that lead out of the file would end the process
         m = json.loads(table.schema.metadata[b'ser_nbdev'])
-        if check and _digest(table, m).encode()!=table.schema.metadata[b'digest']: raise ValueError('its digest differs')
+        if check and _digest(Path(path).name, table, m).encode()!=table.schema.metadata[b'digest']: raise ValueError('its digest differs')
     return table, m
 
 # %% ../nbs/12_store.ipynb #78a1e58a
@@ -167,7 +177,7 @@ class FeatureStore:
         "The corpus table with `n_frames`."
         return self._index.drop_columns(_OURS[1:]).to_pandas().set_index('name')
 
-# %% ../nbs/12_store.ipynb #3a282315
+# %% ../nbs/12_store.ipynb #b956e0d7
 @patch
 def __len__(self:FeatureStore): return len(self.lengths)
 
@@ -195,7 +205,7 @@ def failures(self:FeatureStore)->pd.DataFrame: # columns `name`, `path`, `reason
 
 @patch
 def verify(self:FeatureStore)->list[str]: # files that are damaged or gone; empty: all is well
-    "Compare every file with its digest: reads all of the store."
+    "Compare every file with the digest that is written in it: reads all of the store, and none of the recordings."
     def sound(path):
         try: return _open_table(path, check=True)
         except StoreError: return False
@@ -222,7 +232,7 @@ def _size(path):
     try: return os.path.getsize(path)
     except (OSError, ValueError): return 0
 
-# %% ../nbs/12_store.ipynb #a68976d6
+# %% ../nbs/12_store.ipynb #771e3616
 def _shard_path(folder:Path,  # of the shards
                 kind:dict,    # what the numbers are
                 utterances:list, # (name, size, hash) of each
@@ -231,16 +241,29 @@ def _shard_path(folder:Path,  # of the shards
     what = json.dumps([kind['fingerprint'], kind['dtype'], kind['trim_db'], utterances])
     return folder/(hashlib.blake2b(what.encode(), digest_size=16).hexdigest() + '.arrow')
 
+_READ = {} # the index that was read last, by path, time and size -> where everything is
+
+def _placed(index:Path # of a store
+           )->dict:    # hash of a recording -> name of its shard
+    "Where the store as it was holds everything; read once by each process."
+    if not index.exists(): return {}
+    s = index.stat()
+    key = str(index), s.st_mtime_ns, s.st_size
+    if key not in _READ:
+        _READ.clear(); _READ[key] = {}
+        with suppress(StoreError):
+            table, m = _open_table(index, check=True)
+            _READ[key] |= {h: m['shards'][k] for h,k in zip(table['source_hash'].to_pylist(), table['shard'].to_pylist())}
+    return _READ[key]
+
 def _older(out:Path,    # folder of the store
            wanted:set,  # hashes of recordings
           )->dict:      # hash -> features
     "What the store as it was holds of them, wherever it is sound."
-    try: index, m = _open_table(out/'index.arrow', check=True)
-    except StoreError: return {}
-    found = {}
-    for k in {k for k,h in zip(index['shard'].to_pylist(), index['source_hash'].to_pylist()) if h in wanted}:
+    placed, found = _placed(out/'index.arrow'), {}
+    for shard in {placed[h] for h in wanted & placed.keys()}:
         with suppress(StoreError):
-            path = out/'shards'/m['shards'][k]
+            path = out/'shards'/shard
             hashes, (offsets, x) = [u[3] for u in _summary(path)[0]], _open_shard(path)
             found |= {h: x[offsets[r]:offsets[r+1]] for r,h in enumerate(hashes) if h in wanted}
     return found
@@ -296,11 +319,14 @@ def _make_shard(rows:list,     # (name, path) of each recording
     _write_shard(path, kind, good, arrays, lasting)
     return path.name, *_summary(path), passing
 
-# %% ../nbs/12_store.ipynb #2146db08
+# %% ../nbs/12_store.ipynb #de0bc3d8
+_SHARD = r'[0-9a-f]{32}\.arrow'
+_LEFT = re.compile(rf'shards/({_SHARD}|\.{_SHARD}\.[0-9a-f]{{8}}\.part)|\.(index\.arrow|report\.csv)\.[0-9a-f]{{8}}\.part') # shards, and what a killed run was writing
+
 def _clear(out:Path, shards:list):
-    "Delete what earlier runs left behind."
+    "Delete what earlier runs left behind, and nothing that has another name."
     for f in (*out.iterdir(), *(out/'shards').iterdir()):
-        if f.name not in shards and re.fullmatch(r'(shards/)?\..*\.part|shards/[0-9a-f]{32}\.arrow', f.relative_to(out).as_posix()):
+        if f.name not in shards and _LEFT.fullmatch(f.relative_to(out).as_posix()):
             with suppress(OSError): f.unlink() # Windows keeps what somebody reads; the next run gets it
 
 def _finish(t, done, fs, kind, out):
@@ -311,6 +337,8 @@ def _finish(t, done, fs, kind, out):
         if shard: shards.append(shard)
         for f in failed: why |= dict(f)
     failures = [(n, t.path[n], why[n]) for n in t.index if n in why]
+    lost = [n for n in t.index if (n in rows)==(n in why)]
+    if lost: raise StoreError(f'{out}: {len(lost)} recordings are neither done nor failed, the first is {lost[0]}; run again')
     if not rows: raise StoreError(f'{out}: none of {len(t)} recordings gave features; the first, {failures[0][1]}: {failures[0][2]}')
     index = t.loc[list(rows)].drop(columns=_OURS, errors='ignore').rename_axis('name').reset_index().assign(**dict(zip(_OURS, map(list, zip(*rows.values())))))
     _write_table(out/'index.arrow', pa.Table.from_pandas(index, preserve_index=False), kind | dict(shards=shards, failures=failures))
@@ -319,12 +347,13 @@ def _finish(t, done, fs, kind, out):
     _clear(out, shards)
     return FeatureStore(out, fs)
 
-# %% ../nbs/12_store.ipynb #8c307eeb
+# %% ../nbs/12_store.ipynb #0b029f86
 def _checked(df:pd.DataFrame # corpus table
             )->pd.DataFrame: # the same, its names and paths printable
     "Refuse now what could not be stored in the end."
     def no(what, remedy): raise StoreError(f'corpus table: {what}; {remedy}')
     if not len(df): no('it is empty', 'read a corpus first')
+    if df.columns.nlevels>1: no('its columns have several levels', "flatten them: df.columns = df.columns.map('_'.join)")
     if not df.columns.is_unique: no(f'two columns {df.columns[df.columns.duplicated()][0]!r}', 'drop one')
     for c in {'name', *_OURS[1:]} & set(df.columns): no(f'column {c!r} is a name that the store uses', 'rename it')
     for n in df.index:
@@ -337,38 +366,63 @@ def _checked(df:pd.DataFrame # corpus table
     except (pa.ArrowException, ValueError, TypeError) as e: no(" ".join(map(str, e.args)), 'give each column one type')
     return t
 
-# %% ../nbs/12_store.ipynb #950ff18f
-_OURS_ON_DISK = re.compile(r'index\.arrow|report\.csv|shards(/[0-9a-f]{32}\.arrow)?|(shards/)?\.[^/]*') # and what systems hide there
+# %% ../nbs/12_store.ipynb #b919fff0
+_HIDDEN = re.compile(r'(shards/)?(\.DS_Store|\._.*|\.directory|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini)|\.shards\.lock') # what desktops and network drives put everywhere; our lock
+
+def _ours(out:Path)->bool:
+    "Is a folder without an index, or with a damaged one, empty or begun by us?"
+    shards = out/'shards'
+    here = {f.relative_to(out).as_posix() for d in (out, shards) if d.is_dir() for f in d.iterdir()}
+    here = {f for f in here if not _HIDDEN.fullmatch(f)}
+    finished = {'index.arrow', 'report.csv'} if any(re.fullmatch(f'shards/{_SHARD}', f) for f in here) else set()
+    return not here or shards.is_dir() and all(_LEFT.fullmatch(f) for f in here-{'shards'}-finished)
 
 def _check_folder(out:Path, kind:dict):
     "Refuse a folder that is not ours, or holds something else."
-    if not out.exists(): return
+    if not os.path.exists(out): return
     if not out.is_dir(): raise StoreError(f'{out}: a file; choose another folder')
     try: m = _open_table(out/'index.arrow', check=True)[1]
     except StoreError:
-        files = {f.relative_to(out).as_posix() for f in out.rglob('*')}
-        if not all(map(_OURS_ON_DISK.fullmatch, files)) or 'index.arrow' in files and 'shards' not in files: raise StoreError(f'{out}: neither empty nor a store; choose another folder') from None
+        if not _ours(out): raise StoreError(f'{out}: neither empty nor a store; choose another folder') from None
     else:
         if any(m.get(k)!=v for k,v in kind.items()): raise StoreError(f'{out}: holds {_describe(m)}, asked for {_describe(kind)}; choose another folder, or delete this one')
 
 @contextmanager
 def _workplace(out:Path, kind:dict):
-    "A folder of ours, for us alone."
+    "A folder of ours, for us alone; what is empty in the end is removed."
     _check_folder(out, kind)
-    with alone(out/'shards'):
-        _check_folder(out, kind) # somebody else may just have finished
-        (out/'shards').mkdir(exist_ok=True)
-        yield
+    new = not out.exists()
+    try:
+        with alone(out/'shards'):
+            _check_folder(out, kind) # somebody else may just have finished
+            (out/'shards').mkdir(exist_ok=True)
+            try: yield
+            finally: _drop_empty(out/'shards')
+    finally:
+        if new: _drop_empty(out)
 
-# %% ../nbs/12_store.ipynb #78846879
+def _drop_empty(folder):
+    with suppress(OSError): folder.rmdir()
+
+# %% ../nbs/12_store.ipynb #924110e5
 def _where(jobs, backend, scheduler, size)->dict: # for joblib
     "Which processes do the work."
-    if scheduler or backend=='dask':
-        if find_spec('distributed') is None: raise StoreError('a Dask cluster needs Dask here, too: pip install "dask[distributed]"')
-        return dict(backend='dask', n_jobs=-1 if jobs is None else jobs) | (dict(scheduler_host=scheduler) if scheduler else {})
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, Integral) or jobs==0):
+        raise StoreError(f'jobs={jobs!r}: give a whole number of processes, -1 for one a core, or none')
+    if scheduler or backend=='dask': return _cluster(scheduler) | dict(n_jobs=-1 if jobs is None else int(jobs))
+    if backend not in ('loky', 'threading'): raise StoreError(f"backend={backend!r}: there are 'loky' (processes of this machine) and 'dask' (a cluster)")
     if jobs is None: jobs = 1 if size<_BYTES else -1
-    with joblib.parallel_config(backend, n_jobs=jobs): joblib.effective_n_jobs(jobs) # complain now
-    return dict(backend=backend, n_jobs=jobs)
+    idle = dict(idle_worker_timeout=10) if backend=='loky' else {} # seconds that processes outlive a parent that was killed
+    return dict(backend=backend, n_jobs=int(jobs)) | idle
+
+def _cluster(scheduler)->dict: # for joblib
+    "The Dask cluster at an address, or the one of this process' client."
+    if find_spec('distributed') is None: raise StoreError('a Dask cluster needs Dask here, too: pip install "dask[distributed]"')
+    if scheduler: return dict(backend='dask', scheduler_host=scheduler)
+    from distributed import get_client
+    try: get_client()
+    except ValueError: raise StoreError('no Dask cluster: give the address of its scheduler (host:port), or connect a dask.distributed.Client first') from None
+    return dict(backend='dask')
 
 def _run(tasks, where):
     "Yield the shards as they get ready."
@@ -377,7 +431,7 @@ def _run(tasks, where):
     except BrokenProcessPool as e:
         raise StoreError('a process was ended from outside (out of memory?); run again with fewer jobs, what is finished is kept') from e
 
-# %% ../nbs/12_store.ipynb #be090237
+# %% ../nbs/12_store.ipynb #0fcc05d1
 def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column `path`
                    features='lld32',        # name of a feature set, or a set
                    out='features',          # folder of the store
@@ -394,8 +448,8 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
     sizes = [_size(p) for p in paths]
     plan, where, folder = _plan(sizes), _where(jobs, backend, scheduler, sum(sizes)), (out/'shards').absolute()
     tasks = (joblib.delayed(_make_shard)([(table.index[i], paths[i]) for i in p], fs, kind, folder) for p in plan)
-    with _workplace(out, kind), tqdm(total=len(df), unit=' recordings', disable=None if progress else True, leave=False) as bar:
-        for p,shard in zip(plan, _run(tasks, where)):
+    with _workplace(out, kind), closing(_run(tasks, where)) as shards, tqdm(total=len(df), unit=' recordings', disable=None if progress else True, leave=False) as bar:
+        for p,shard in zip(plan, shards):
             done.append(shard)
             bar.update(len(p))
         store = _finish(table, done, fs, kind, out)
@@ -425,12 +479,12 @@ def write_store(df:pd.DataFrame,      # corpus table
             done.append((path.name, *_summary(path), []))
         return _finish(table, done, fs, kind, out)
 
-# %% ../nbs/12_store.ipynb #f78c6bf4
+# %% ../nbs/12_store.ipynb #26123866
 @call_parse
 def ser_features(corpus:str,            # name of the corpus: iemocap, emodb, folder, ...
                  root:str,              # its folder
                  out:str,               # folder of the store
-                 features:str='lld32',  # feature set: lld32 or mfcc20
+                 features:str='lld32',  # feature set: lld32, lld43 or mfcc20
                  jobs:int=None,         # processes (default: one for a short job, else one a core)
                  backend:str='loky',    # joblib backend: loky on this machine, dask on a cluster
                  scheduler:str=None,    # of the Dask cluster, host:port
@@ -445,4 +499,4 @@ def ser_features(corpus:str,            # name of the corpus: iemocap, emodb, fo
         store = extract_corpus(df, features, out, jobs, backend, scheduler, dtype, trim_db=trim)
         t, audio = time.perf_counter()-t, store.lengths.sum()/100
         print(f'{out}: {store}; {audio/60:.1f} min of audio in {t:.1f} s, {audio/t:.0f} times real time')
-        for f in store.failures.itertuples(): print(f'  {f.name}: {f.reason}')
+        for f in store.failures.itertuples(): print('  ' + ' '.join(f'{f.name}: {f.reason}'.splitlines())) # names may hold anything
