@@ -100,7 +100,7 @@ def synth_vowel(f0=120.,           # Hz: a number, or points of a contour spread
     y *= .1/y.std()
     return (y + np.random.default_rng(seed).standard_normal(n)*.1*10**(-snr/20)).astype(np.float32)
 
-# %% ../nbs/00_features.ipynb #db69ad81
+# %% ../nbs/00_features.ipynb #2da4ae05
 HOP = 160     # 10 ms from one frame to the next
 WIN = 400     # 25 ms window
 N_FFT = 512   # points of the Fourier transform
@@ -111,7 +111,7 @@ def n_frames(n_samples:int # of a waveform at 16 kHz
     return 1 + n_samples//HOP
 
 def frame_times(n:int         # frames
-               )->np.ndarray: # centre of each, s
+               )->np.ndarray: # centre of each, s, [n]
     "The time of every frame."
     return np.arange(n)*HOP/SR
 
@@ -135,10 +135,10 @@ def window(win:int=WIN,     # samples
     w[(n_fft-win)//2:][:win] = (1+ends)/2 - (1-ends)/2*np.cos(2*np.pi*np.arange(win)/win)
     return w
 
-# %% ../nbs/00_features.ipynb #93b33d32
+# %% ../nbs/00_features.ipynb #141bd8b3
 def preemphasis(y:np.ndarray,    # waveform, float32 [n_samples]
                 coef:float=.97,  # how much of the previous sample is taken away
-               )->np.ndarray:    # same shape
+               )->np.ndarray:    # same shape, [n_samples]
     "y[t] - coef*y[t-1]."
     z = y.copy()
     z[1:] -= np.float32(coef)*y[:-1]
@@ -317,10 +317,10 @@ def f0_autocorr(y:np.ndarray,         # waveform at 16 kHz, float32 [n_samples]
     unvoiced = _VOICED + np.maximum(0, 2-loud*(1+_VOICED)/_SILENT)
     return f0_track(*f0_candidates(normalised_autocorrelation(P)), unvoiced)
 
-# %% ../nbs/00_features.ipynb #3f682f59
+# %% ../nbs/00_features.ipynb #cccaaf0d
 def delta(x:np.ndarray, # [n_frames, n_features]
           width:int=2   # frames on either side
-         )->np.ndarray: # slope per frame, same shape
+         )->np.ndarray: # slope per frame, same shape, [n_frames, n_features]
     "First derivative by regression over 2*width+1 frames, the ends repeated."
     p, n, ks = np.pad(x, ((width,width), (0,0)), mode='edge'), len(x), range(1, width+1)
     return sum(k*(p[width+k:][:n]-p[width-k:][:n]) for k in ks)/np.float32(2*sum(k*k for k in ks))
@@ -375,7 +375,7 @@ class FeatureSet:
         own = [] if self.compute in (_mfcc20, lld, lld43) else [getattr(self.compute, '__qualname__', type(self.compute).__qualname__)]
         return hashlib.sha256(json.dumps([self.name, self.version, list(self.columns), SR, HOP, WIN, N_FFT, *own]).encode()).hexdigest()[:16]
 
-# %% ../nbs/00_features.ipynb #22bf051c
+# %% ../nbs/00_features.ipynb #c4d88c7c
 def _mfcc20(y, peak=None): return mfcc(y)
 
 _LLD = ('F0', 'voicing', 'ZCR', *(f'mfcc{i}' for i in range(1, 13)), 'log_energy')
@@ -383,7 +383,8 @@ FEATURE_SETS = {s.name: s for s in (FeatureSet('mfcc20', 1, tuple(f'mfcc{i}' for
                                     FeatureSet('lld32', 1, (*_LLD, *('d_'+c for c in _LLD)), lld),
                                     FeatureSet('lld43', 1, ('F0_semitones', *_LLD[1:], 'd_F0_semitones', *('d_'+c for c in _LLD[1:]), *_VOICE), lld43))}
 
-def feature_set(features)->FeatureSet: # name of a registered set, or a set
+def feature_set(features     # name of a registered set, or a set
+               )->FeatureSet: # the set
     "Look a feature set up."
     if isinstance(features, FeatureSet): return features
     if features not in FEATURE_SETS: raise ValueError(f'no feature set {features!r}; there are {", ".join(FEATURE_SETS)}')
@@ -439,7 +440,7 @@ def extract(y:np.ndarray,      # mono waveform, floats in [-1, 1], [n_samples]
     _check(y, f'waveform at {SR} Hz')
     return _piecewise(feature_set(features), y)
 
-# %% ../nbs/00_features.ipynb #bf936a92
+# %% ../nbs/00_features.ipynb #c520aff4
 class CMVN:
     "Cepstral mean and variance normalisation: one mean and deviation for all, or one a speaker."
     def __init__(self,
@@ -458,7 +459,9 @@ class CMVN:
         "What JSON can keep beside a model."
         return dict(speakers=list(self.stats), mean=[m.tolist() for m,_ in self.stats.values()], std=[s.tolist() for _,s in self.stats.values()])
     @classmethod
-    def from_dict(cls, d:dict)->'CMVN': # what `to_dict` gave
+    def from_dict(cls,
+                  d:dict    # what `to_dict` gave
+                 )->'CMVN': # the same again
         "The way back."
         return cls({k: (np.array(m, np.float32), np.array(s, np.float32)) for k,m,s in zip(d['speakers'], d['mean'], d['std'])})
 
