@@ -66,13 +66,13 @@ class TrainConfig:
             for n in name:
                 if not ok(getattr(self, n)): raise ValueError(f'{n}={getattr(self, n)!r}: must be {what}')
 
-# %% ../nbs/03_train_multigpu.ipynb #a8836ca9
+# %% ../nbs/03_train_multigpu.ipynb #b77a677b
 RECIPES = dict(
     seed = dict(),
     gpu_script = dict(features='lld32', layers=3, batch_size=16, learning_rate=1e-3, weight_average=0.9999),
     quick = dict(features='lld32', stack=4, batch_size=32, epochs=15, learning_rate=3e-3, schedule='cosine', clip_norm=1.),
-    modern = dict(features='lld43', stack=8, batch_size=32, epochs=10, learning_rate=2e-3, schedule='cosine', clip_norm=1., class_weights=True, dropout_rate=.5,
-                  input_dropout=.2, layer_dropout=.3, functionals=512, mix=.4, noise=.3, join_validation=True))
+    modern = dict(features='lld43', stack=8, batch_size=32, epochs=20, learning_rate=2e-3, schedule='cosine', clip_norm=1., class_weights=True, dropout_rate=.5,
+                  input_dropout=.2, layer_dropout=.3, functionals=512, mix=.4, join_validation=True))
 
 @patch(cls_method=True)
 def recipe(cls:TrainConfig,
