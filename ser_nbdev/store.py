@@ -412,7 +412,7 @@ def _where(jobs, backend, scheduler, size)->dict: # for joblib
     if scheduler or backend=='dask': return _cluster(scheduler) | dict(n_jobs=-1 if jobs is None else int(jobs))
     if backend not in ('loky', 'threading'): raise StoreError(f"backend={backend!r}: there are 'loky' (processes of this machine) and 'dask' (a cluster)")
     if jobs is None: jobs = 1 if size<_BYTES else -1
-    idle = dict(idle_worker_timeout=10) if backend=='loky' else {} # seconds that processes outlive a parent that was killed
+    idle = dict(idle_worker_timeout=10) if backend=='loky' else {} # seconds; loky waits 30 more, then processes whose parent was killed (-9) end
     return dict(backend=backend, n_jobs=int(jobs)) | idle
 
 def _cluster(scheduler)->dict: # for joblib
