@@ -198,9 +198,10 @@ def predict_many(self:Recognizer,
         out.append(p)
     return out
 
-# %% ../nbs/13_predict.ipynb #7ebe80dd
+# %% ../nbs/13_predict.ipynb #d8cf3b44
 def _resampled(chunks, sr):
     "Chunks as mono float32 at 16 kHz."
+    if not isinstance(sr, (int, float, np.number)) or not 100<=sr<=1e6: raise AudioError(f'sampling rate {sr!r}: give samples a second, such as 16000')
     rs = None if sr==SR else soxr.ResampleStream(sr, SR, 1, dtype='float32')
     for c in map(np.asarray, chunks):
         if c.dtype.kind!='f' or c.ndim not in (1,2): raise AudioError(f'expected chunks of floats in [-1, 1] of shape [n_samples] or [n_samples, n_channels], got {c.dtype} of shape {list(c.shape)}')
@@ -244,7 +245,7 @@ def stream(self:Recognizer,
     "Score each window as soon as its last sample has come."
     return self._scored(chunks, sr, window, hop, 1)
 
-# %% ../nbs/13_predict.ipynb #14129f0f
+# %% ../nbs/13_predict.ipynb #958c71c0
 def _opened(path):
     "A recording opened for reading; where it cannot be, `load_audio` says why."
     with contextlib.suppress(soundfile.LibsndfileError, TypeError):
@@ -253,7 +254,9 @@ def _opened(path):
 
 def _blocks(f, seconds=10):
     "Samples of an open recording."
-    while len(x := f.read(seconds*f.samplerate, dtype='float32', always_2d=True)): yield x
+    try:
+        while len(x := f.read(seconds*f.samplerate, dtype='float32', always_2d=True)): yield x
+    except soundfile.SoundFileError as e: raise AudioError(f'{f.name}: damaged after {f.tell()/f.samplerate:.1f} s ({e}); mend or remove it') from e
 
 @patch
 def timeline(self:Recognizer,
@@ -264,7 +267,7 @@ def timeline(self:Recognizer,
             )->pd.DataFrame:      # start and end of each window in s, label, and a column for each class' probability
     "Score a recording window by window."
     with _opened(path) as f: rows = [(a, b, p.label, *p.probabilities.values()) for a,b,p in self._scored(_blocks(f), f.samplerate, window, hop, batch_size)]
-    if not rows: raise AudioError(f'{path}: 0 samples; remove it')
+    if not rows: raise AudioError(f'{path}: no samples can be read: it is empty, cut short, or its header was never finished; mend or remove it')
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
 # %% ../nbs/13_predict.ipynb #dcd49b9e
@@ -326,7 +329,7 @@ def save(self:Recognizer,
     part.replace(path)
     return path
 
-# %% ../nbs/13_predict.ipynb #81a352e8
+# %% ../nbs/13_predict.ipynb #558830f8
 def _members(path):
     "The files of a bundle, checked: known names, bounded sizes."
     with zipfile.ZipFile(path) as z:
@@ -344,6 +347,7 @@ def _check_weights(data):
             o = group[k]
             if isinstance(o, h5py.Group): yield from look(o)
             elif o.dtype.kind not in 'fiu' or o.external or o.is_virtual: raise ValueError(f'{k} is no plain array')
+            elif o.size*o.dtype.itemsize<=len(data) and not np.isfinite(o[()]).all(): raise ValueError(f'{k} holds what is no number')
             else: yield o.size*o.dtype.itemsize
     with h5py.File(io.BytesIO(data), 'r') as f:
         if sum(look(f))>len(data): raise ValueError('the weights claim more numbers than the file has room for')
@@ -370,7 +374,7 @@ def _check_texts(info, n_models):
         if not mean.shape==std.shape==(info['features']['n_features'],) or not np.isfinite(mean).all() or not (np.isfinite(std) & (std>0)).all(): raise ValueError('its normalisation cannot be right')
     if len(info['card'])>20 or not all(type(t) is str and t.isprintable() and len(t)<2000 for o in info['card'].items() for t in o): raise ValueError('its card cannot be right')
 
-# %% ../nbs/13_predict.ipynb #9fdca202
+# %% ../nbs/13_predict.ipynb #85093ad8
 @patch(cls_method=True)
 def load(cls:Recognizer,
          path=None # written by `save` (default: the pretrained one)
@@ -387,8 +391,9 @@ def load(cls:Recognizer,
             for b in members.values(): _check_weights(b)
             for n,b in members.items():
                 (Path(d)/n).write_bytes(b); models.append(build_model(**args)); models[-1].load_weights(Path(d)/n)
+            recognizer = cls(models, info)
     except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {"weights missing" if isinstance(e, Warning) else type(e).__name__}: {(str(e).splitlines() or [""])[0]}') from e
-    return cls(models, info)
+    return recognizer
 
 # %% ../nbs/13_predict.ipynb #d3b8fb9a
 def pretrain(config,               # `TrainConfig`; its normalisation not by speaker, who is unknown later
@@ -445,7 +450,7 @@ def _csv(classes, out):
 def _json(classes, out):
     return lambda: None, lambda name, p: print(json.dumps(dict(path=name, label=p.label, probabilities={k:round(v, 6) for k,v in p.probabilities.items()})), file=out)
 
-# %% ../nbs/13_predict.ipynb #86a646a4
+# %% ../nbs/13_predict.ipynb #44a923c2
 def _score_all(recognizer, recordings, form, complain):
     "Score whole recordings, a row each."
     head, row = form(recognizer.classes, sys.stdout)
@@ -464,7 +469,7 @@ def _timelines(recognizer, recordings, folder, window, hop, complain):
     for name,path in recordings:
         try: t = recognizer.timeline(path, window, hop)
         except AudioError as e: complain(e, path); continue
-        stem = 'stdin' if name=='-' else Path(name).stem
+        stem = 'stdin' if name=='-' else Path(name).stem[:80]                   # a folder takes no names over 255 bytes
         stem = next(s for i in range(len(used)+1) if (s := f'{stem}-{i+1}' if i else stem) not in used); used.add(stem)
         t.to_csv(folder/f'{stem}.csv', index=False, float_format='%.6g')
         (folder/f'{stem}.rttm').write_text(rttm(t, stem), encoding='utf-8')
