@@ -1,0 +1,135 @@
+"""Accuracy against the usual tools, on the same recordings, labels and folds: openSMILE's functionals with a linear SVM against the modern recipe.
+
+    pip install opensmile scikit-learn
+    python benchmarks/accuracy.py --corpus emodb --root CORPUS [--labels six] [--folds K] [--seeds 5] [--only svm]
+
+No test speaker is used to choose anything: the SVM's C is found on speakers of the training rows, the recipe is the same for every fold and corpus. Both train on all rows that are not tested.
+`global` statistics come from the training rows, `speaker` takes each speaker's own (for test speakers, their recordings without labels).
+Stopped, the same command goes on; nbs/runs/accuracy-CORPUS gets every prediction, and the table below.
+"""
+import argparse, hashlib, json
+from pathlib import Path
+import numpy as np, pandas as pd
+from tqdm.auto import tqdm
+from ser_nbdev.corpora import CorpusError, console, folds, read_corpus, relabel
+from ser_nbdev.features import load_audio
+from ser_nbdev.results import bootstrap_ci, macro_f1, uar, wa
+from ser_nbdev.store import extract_corpus
+from ser_nbdev.train import LABEL_SETS, TrainConfig, classes_of, corpus_root, train
+
+SETS, NORMALISE = ('IS09', 'eGeMAPSv02', 'ComParE_2016'), ('global', 'speaker')
+CS = 10.**np.arange(-5, 1)                      # of the SVM
+
+def kept(path, make):
+    "A table that is made once."
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make().to_parquet(part := path.with_name('.'+path.name)); part.replace(path)
+    return pd.read_parquet(path)
+
+def corpus(a):
+    "Corpus table and folds; without --labels every emotion stays that has a name."
+    name, root = corpus_root(a.corpus, a.root)
+    df = read_corpus(name, root)
+    if a.labels: df = relabel(df, LABEL_SETS[a.labels])
+    df = df[~df.emotion.isin(['xxx','oth']) & df.duration.notna()]
+    return df, folds(df, by='session' if name=='iemocap' else 'speaker', k=a.folds)
+
+def same_task(work, df, made):
+    "Refuse a work folder that holds parts of another task."
+    said = json.dumps(dict(recordings=hashlib.blake2b(df[['emotion','speaker','duration']].to_csv().encode(), digest_size=8).hexdigest(), folds=[f.name for f in made]))
+    task = work/'task.json'; work.mkdir(parents=True, exist_ok=True)
+    if task.exists() and task.read_text()!=said: raise CorpusError(f'{work} holds results of other recordings, labels or folds; give another --work')
+    task.write_text(said)
+
+def functionals(df, which, bar):
+    "openSMILE's functionals, a row an utterance."
+    import opensmile
+    smile, rows = opensmile.Smile(feature_set=opensmile.FeatureSet[which], feature_level=opensmile.FeatureLevel.Functionals), []
+    for path in df.path:
+        rows.append(smile.process_signal(load_audio(path), 16_000).iloc[0].to_numpy(np.float32)); bar.update()
+    return pd.DataFrame(np.nan_to_num(np.stack(rows)), index=df.index, columns=smile.feature_names)
+
+def scaled(x, speakers, train, normalise):
+    "Zero mean, unit deviation: of the training rows, or of each speaker's."
+    groups = [(np.ones(len(x), bool), train)] if normalise=='global' else [(speakers==s,)*2 for s in np.unique(speakers)]
+    out = np.empty(x.shape)
+    for to,of in groups: out[to] = (x[to]-x[of].mean(0))/np.maximum(x[of].std(0), 1e-6)
+    return out
+
+def svm(x, df, fold, normalise):
+    "Predictions of one fold; C by the mean UAR over inner folds of training speakers."
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.svm import SVC
+    speakers, emotion, rows = df.speaker.to_numpy(), df.emotion.to_numpy(), np.sort(np.concatenate([fold.train, fold.valid]))
+    z = scaled(x.to_numpy(np.float64), speakers, rows, normalise)
+    kernel = z@z[rows].T                        # that of a linear SVM, computed once
+    inner = GroupKFold(min(5, len(set(speakers[rows]))))
+    search = GridSearchCV(SVC(kernel='precomputed', class_weight='balanced'), dict(C=CS), scoring='balanced_accuracy', cv=inner).fit(kernel[rows], emotion[rows], groups=speakers[rows])
+    return pd.DataFrame(dict(name=df.index[fold.test], speaker=speakers[fold.test], fold=fold.name, truth=emotion[fold.test], said=search.predict(kernel[fold.test]), C=search.best_params_['C']))
+
+def model(df, made, normalise, seeds, work, bar):
+    "Predictions of all folds and seeds, with probabilities."
+    features, parts = TrainConfig.modern().features, []
+    store = extract_corpus(df, features, work/f'features-{features}')
+    if len(store)<len(df): raise CorpusError(f'{len(df)-len(store)} recordings cannot be read; see the report in {work/f"features-{features}"}')
+    for f in made:
+        for s in range(seeds):
+            bar.set_description(f'modern, {normalise}, {f.name}, seed {s}')
+            run = train(TrainConfig.modern(normalise=normalise, random_seed=s), store, store.frame, f, work/f'modern-{normalise}-{f.name}-{s}', bar=bar)
+            parts.append(run.predictions.assign(fold=f.name, seed=s))
+    return pd.concat(parts, ignore_index=True)
+
+def said(p, classes): return p.assign(said=np.array(classes)[p[classes].to_numpy().argmax(1)])
+
+def ensemble(p, classes):
+    "The seeds' mean probabilities."
+    return said(p.groupby(['name','speaker','fold','truth'], as_index=False)[classes].mean(), classes)
+
+def row(system, normalise, p):
+    "A line of the table."
+    scores = {name:'{:.3f} [{:.3f}, {:.3f}]'.format(*bootstrap_ci(p, f)) for name,f in (('UAR', uar), ('WA', wa), ('macro-F1', macro_f1))}
+    return dict(system=system, normalisation=normalise) | scores
+
+def markdown(rows):
+    "A table of pipes."
+    lines = [list(rows[0]), ['---']*len(rows[0]), *[list(r.values()) for r in rows]]
+    return '\n'.join('| '+' | '.join(map(str, l))+' |' for l in lines)+'\n'
+
+def table(out, classes):
+    "The table of all that is there."
+    rows = [row(f'{s}, linear SVM', n, pd.read_parquet(p)) for s in SETS for n in NORMALISE if (p := out/f'svm-{s}-{n}.parquet').exists()]
+    for n in NORMALISE:
+        if not (path := out/f'modern-{n}.parquet').exists(): continue
+        p = pd.read_parquet(path); seeds = p.seed.nunique()
+        rows += [row(f'modern, one model (mean of {seeds})', n, said(p, classes)), row(f'modern, {seeds} together', n, ensemble(p, classes))]
+    return markdown(rows)
+
+def run(a):
+    "All parts that are asked for, then the table."
+    df, made = corpus(a)
+    work, out, classes = Path(a.work or f'ser_runs/accuracy-{a.corpus}'), Path(a.out or f'nbs/runs/accuracy-{a.corpus}'), classes_of(df)
+    same_task(work, df, made); out.mkdir(parents=True, exist_ok=True)
+    print(f'{a.corpus}: {len(df)} utterances, {len(classes)} emotions, {df.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}')
+    svms, models = len(SETS)*(len(df)+len(NORMALISE)*len(made)), len(NORMALISE)*len(made)*a.seeds*TrainConfig.modern().epochs
+    with tqdm(total=svms*(a.only!='model') + models*(a.only!='svm'), unit='step', leave=False, smoothing=.05) as bar:
+        for s in SETS if a.only!='model' else ():
+            bar.set_description(f'openSMILE {s}'); before = bar.n
+            x = kept(work/f'{s}.parquet', lambda: functionals(df, s, bar)); bar.update(before+len(df)-bar.n)
+            for n in NORMALISE:
+                bar.set_description(f'SVM, {s}, {n}'); parts = []
+                for f in made: parts.append(kept(work/f'svm-{s}-{n}-{f.name}.parquet', lambda: svm(x, df, f, n))); bar.update()
+                pd.concat(parts, ignore_index=True).to_parquet(out/f'svm-{s}-{n}.parquet')
+        for n in NORMALISE if a.only!='svm' else (): model(df, made, n, a.seeds, work, bar).astype({c:'float32' for c in classes}).to_parquet(out/f'modern-{n}.parquet')
+    text = table(out, classes)
+    (out/'table.md').write_text(text, encoding='utf-8'); print(text)
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--corpus', default='emodb', help='demo, or a corpus that ser_corpora lists'); p.add_argument('--root', help='its folder')
+    p.add_argument('--labels', choices=LABEL_SETS, help='label set (default: all emotions of the corpus)'); p.add_argument('--folds', type=int, help='number of folds (default: one a speaker; iemocap and demo: a session)')
+    p.add_argument('--seeds', type=int, default=5, help='models of the ensemble'); p.add_argument('--only', choices=('svm','model'), help='one half of the table')
+    p.add_argument('--work', help='folder of what is unfinished (default: ser_runs/accuracy-CORPUS)'); p.add_argument('--out', help='folder of the result (default: nbs/runs/accuracy-CORPUS)')
+    with console('accuracy'): run(p.parse_args())
+
+if __name__=='__main__': main()
