@@ -93,7 +93,7 @@ def _window_step(self, x, states, training=False):
 
 WindowAttentionCell.call = _window_step
 
-# %% ../nbs/02_model.ipynb #41cb1176
+# %% ../nbs/02_model.ipynb #30bb1c42
 @keras.saving.register_keras_serializable('ser_nbdev')
 class StackFrames(keras.layers.Layer):
     "Join each `stack` consecutive frames: `[B, T, F]` to `[B, T/stack, stack*F]`, and the mask likewise."
@@ -104,6 +104,7 @@ class StackFrames(keras.layers.Layer):
         self.stack = stack
 
     def call(self, x, mask):
+        if x.shape[1] and x.shape[1]%self.stack: raise ValueError(f'{x.shape[1]} frames do not divide into steps of {self.stack}; pad them with pad_batch(..., multiple={self.stack})')
         x = x*ops.cast(mask, x.dtype)[...,None]
         steps = ops.reshape(mask, (-1, ops.shape(mask)[1]//self.stack, self.stack))
         return ops.reshape(x, (-1, ops.shape(x)[1]//self.stack, self.stack*x.shape[-1])), ops.any(steps, axis=-1)
@@ -243,7 +244,7 @@ def _bilstm(units, name, window=0, sequences=True):
     rnn = keras.layers.RNN(WindowAttentionCell(units, window), **kw) if window else keras.layers.LSTM(units, **kw)
     return (keras.layers.Bidirectional if window else Bidirectional)(rnn, name=name)
 
-# %% ../nbs/02_model.ipynb #4d5dd5c0
+# %% ../nbs/02_model.ipynb #23a07e41
 def build_model(n_features:int,         # columns of the feature matrix
                 n_classes:int=6,        # emotions
                 units:int=64,           # LSTM units a direction
@@ -258,6 +259,8 @@ def build_model(n_features:int,         # columns of the feature matrix
                )->keras.Model:          # takes `[x [B, T, F], mask [B, T]]`, gives logits `[B, n_classes]`
     "Bidirectional LSTM layers with attention and a linear output."
     if attention not in ATTENTION: raise ValueError(f'attention={attention!r} is not known; it is one of {", ".join(ATTENTION)}')
+    for name,v in dict(n_features=n_features, n_classes=n_classes, units=units, layers=layers, attn_length=attn_length, stack=stack).items():
+        if v<1: raise ValueError(f'{name}={v}: must be 1 or more')
     x = keras.Input((None, n_features), name='frames')
     mask = keras.Input((None,), dtype='bool', name='mask')
     h, m = StackFrames(stack, name='stack')(x, mask) if stack>1 else (x, mask)
