@@ -9,7 +9,7 @@ Stopped, the same command goes on; nbs/runs/accuracy-CORPUS gets every predictio
 """
 import argparse, hashlib, json
 from pathlib import Path
-import numpy as np, pandas as pd
+import joblib, numpy as np, pandas as pd
 from tqdm.auto import tqdm
 from ser_nbdev.corpora import CorpusError, console, folds, read_corpus, relabel
 from ser_nbdev.features import load_audio
@@ -42,13 +42,17 @@ def same_task(work, df, made):
     if task.exists() and task.read_text()!=said: raise CorpusError(f'{work} holds results of other recordings, labels or folds; give another --work')
     task.write_text(said)
 
-def functionals(df, which, bar):
-    "openSMILE's functionals, a row an utterance."
+def smiled(paths, which):
+    "openSMILE's functionals of some recordings, in a process without TensorFlow, whose memory openSMILE's library disturbs."
     import opensmile
-    smile, rows = opensmile.Smile(feature_set=opensmile.FeatureSet[which], feature_level=opensmile.FeatureLevel.Functionals), []
-    for path in df.path:
-        rows.append(smile.process_signal(load_audio(path), 16_000).iloc[0].to_numpy(np.float32)); bar.update()
-    return pd.DataFrame(np.nan_to_num(np.stack(rows)), index=df.index, columns=smile.feature_names)
+    smile = opensmile.Smile(feature_set=opensmile.FeatureSet[which], feature_level=opensmile.FeatureLevel.Functionals)
+    return pd.concat([smile.process_signal(load_audio(p), 16_000) for p in paths])
+
+def functionals(df, which, jobs, bar):
+    "openSMILE's functionals, a row an utterance."
+    parts, chunks = [], np.array_split(df.path.to_numpy(), -(-len(df)//20))
+    for part in joblib.Parallel(max(jobs, 2), return_as='generator')(joblib.delayed(smiled)(list(c), which) for c in chunks): parts.append(part); bar.update(len(part))
+    return pd.concat(parts).set_index(df.index).fillna(0).astype(np.float32)
 
 def scaled(x, speakers, train, normalise):
     "Zero mean, unit deviation: of the training rows, or of each speaker's."
@@ -115,7 +119,7 @@ def run(a):
     with tqdm(total=svms*(a.only!='model') + models*(a.only!='svm'), unit='step', leave=False, smoothing=.05) as bar:
         for s in SETS if a.only!='model' else ():
             bar.set_description(f'openSMILE {s}'); before = bar.n
-            x = kept(work/f'{s}.parquet', lambda: functionals(df, s, bar)); bar.update(before+len(df)-bar.n)
+            x = kept(work/f'{s}.parquet', lambda: functionals(df, s, a.jobs, bar)); bar.update(before+len(df)-bar.n)
             for n in NORMALISE:
                 bar.set_description(f'SVM, {s}, {n}'); parts = []
                 for f in made: parts.append(kept(work/f'svm-{s}-{n}-{f.name}.parquet', lambda: svm(x, df, f, n))); bar.update()
@@ -129,6 +133,7 @@ def main():
     p.add_argument('--corpus', default='emodb', help='demo, or a corpus that ser_corpora lists'); p.add_argument('--root', help='its folder')
     p.add_argument('--labels', choices=LABEL_SETS, help='label set (default: all emotions of the corpus)'); p.add_argument('--folds', type=int, help='number of folds (default: one a speaker; iemocap and demo: a session)')
     p.add_argument('--seeds', type=int, default=5, help='models of the ensemble'); p.add_argument('--only', choices=('svm','model'), help='one half of the table')
+    p.add_argument('--jobs', type=int, default=2, help='processes that run openSMILE, 2 or more')
     p.add_argument('--work', help='folder of what is unfinished (default: ser_runs/accuracy-CORPUS)'); p.add_argument('--out', help='folder of the result (default: nbs/runs/accuracy-CORPUS)')
     with console('accuracy'): run(p.parse_args())
 
