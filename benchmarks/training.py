@@ -1,7 +1,7 @@
 """Training against named peers: real frames a second of a whole step (forward, backward, Adam), the same batches for all, in one run.
 
     pip install torch
-    python benchmarks/training.py [--batches 2] [--turns 3] [--epochs 4]
+    python benchmarks/training.py [--batches 2] [--turns 3] [--epochs 40]
 
 Every peer is a process of its own. They take turns step by step, so a busy machine slows all of them alike; a peer's figure is the median over turns.
 CPU time, of all threads, says what a step costs where others keep the cores busy; threads wait passively, so that waiting doesn't count.
@@ -137,16 +137,27 @@ def compare(names, a):
     for n in ps: print(f'{SAYS[n]:40}{rate(n, n):10,.0f}{ratio[n]:9.2f}x{rate("ours", n, 4)/rate(n, n, 4):12.2f}x{"   on the shortest batch: its time grows with the square of the length" if n=="torch_packed" else ""}', flush=True)
     for n,target in (('torch_packed', 1.3), ('random', 1.5)):
         if n in ps: print(f'ours against {SAYS[n]}: {ratio[n]:.2f}x, target >= {target}: {"met" if ratio[n]>=target else "MISSED"}')
-    if names is GROUPS[0]: memory = [max(ask(ps['ours'], k)[2] for k in range(a.batches)) for _ in range(a.epochs)]
-    if names is GROUPS[0]: print('resident memory of ours after each further round, MB:', ', '.join(f'{m:.0f}' for m in memory), '; flat:', 'met' if memory[-1]<=1.05*memory[0] else 'MISSED')
     for p in ps.values(): p.stdin.close(); p.wait()
+
+def memory(epochs, n=192):
+    "Resident memory of this process at the end of each epoch of `train`."
+    import tempfile, pandas as pd
+    from ser_nbdev.train import TrainConfig, everything, train
+    class Bar:
+        seen = []
+        def update(self, n=1): self.seen += [rss()]*n
+        def set_postfix_str(self, s): pass
+    frame = pd.DataFrame(dict(emotion=np.random.default_rng(0).choice(['ang','hap','sad','neu'], n), speaker='a', path=[f'{i}.wav' for i in range(n)]), index=pd.Index([str(i) for i in range(n)], name='name'))
+    with tempfile.TemporaryDirectory() as d: train(TrainConfig.recipe('quick', stack=8, epochs=epochs), Noise(n), frame, everything(frame), d, bar=Bar())
+    m = Bar.seen[1::4]
+    print('resident memory every fourth epoch of train(), MB:', ', '.join(f'{x:.0f}' for x in m), '; flat:', 'met' if max(m)<=1.05*m[0] else 'MISSED')
 
 if __name__=='__main__':
     a = argparse.ArgumentParser(description='Training against named peers.')
     a.add_argument('--peer', help=argparse.SUPPRESS)
     a.add_argument('--batches', type=int, default=2, help='batches of an epoch that are used')
     a.add_argument('--turns', type=int, default=3, help='how often each peer does them; PyTorch, packed: the shortest batch, once')
-    a.add_argument('--epochs', type=int, default=4, help='further rounds of ours, whose memory is watched')
+    a.add_argument('--epochs', type=int, default=40, help='epochs of training whose memory is watched')
     a = a.parse_args()
     if a.peer: peer(a.peer, a.batches); sys.exit()
     begun = time.time()
@@ -154,5 +165,6 @@ if __name__=='__main__':
     sizes, waste = batches(a.batches); _, waste_random = batches(a.batches, True)
     print(f'batches of {BATCH}, {F} features, padded to {", ".join(str(x.shape[1]) for (x,_),_ in sizes)} frames; padding over an epoch {waste:.1%}, of random batches {waste_random:.1%}')
     for group in GROUPS: compare(group, a)
+    memory(a.epochs)
     print('GPU: not measured, there is none' if not Path('/proc/driver/nvidia').exists() else 'GPU: not measured here')
     print(f'{time.time()-begun:.0f} s; load {os.getloadavg()[0]:.1f} at the end')
