@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['export']
 
-# %% ../nbs/14_export.ipynb #a460e83d
+# %% ../nbs/14_export.ipynb #a4ea3735
 import json, tempfile
 from pathlib import Path
 import numpy as np
-from .model import keras, _quiet_stderr
+from .model import StackFrames, keras, _quiet_stderr
 from .predict import Recognizer, _reader
 
-# %% ../nbs/14_export.ipynb #555c7d8b
+# %% ../nbs/14_export.ipynb #10c3787c
 def _tf_normal(recognizer, x, cmvn):
     "One recording's features [T, F], normalised."
     import tensorflow as tf
@@ -33,7 +33,7 @@ def _plain(model):
 def _tf_scores(recognizer, readers, frames, lengths):
     "Probabilities and attention of a padded batch, averaged over the models."
     import tensorflow as tf
-    extra = -tf.shape(frames)[1] % recognizer.info['recipe']['stack']
+    extra, lengths = -tf.shape(frames)[1] % recognizer.info['recipe']['stack'], tf.cast(lengths, tf.int32)
     mask, outs = tf.sequence_mask(lengths, tf.shape(frames)[1]+extra), []
     for reader,cmvn in zip(readers, recognizer.cmvns):
         one = lambda o: tf.pad(_tf_normal(recognizer, o[0][:o[1]], cmvn), [[0, tf.shape(frames)[1]+extra-o[1]], [0,0]])
@@ -41,11 +41,11 @@ def _tf_scores(recognizer, readers, frames, lengths):
         outs.append(keras.tree.flatten(reader([x, mask])))
     return dict(zip(('probabilities', 'attention'), [sum(o)/len(outs) for o in zip(*outs)]))
 
-# %% ../nbs/14_export.ipynb #6ca9703b
+# %% ../nbs/14_export.ipynb #546ee720
 def _save_tf(recognizer, models, scores, batch, path):
     "Write a function of frames (and lengths) as a SavedModel."
     import tensorflow as tf
-    spec = [tf.TensorSpec([batch, None, recognizer.info['features']['n_features']], tf.float32, 'frames'), tf.TensorSpec([None], tf.int32, 'lengths')]
+    spec = [tf.TensorSpec([batch, None, recognizer.info['features']['n_features']], tf.float32, 'frames'), tf.TensorSpec([None], tf.int64, 'lengths')]
     module = tf.Module()
     module.models, module.scores = models, tf.function(scores, input_signature=spec[:2 if batch is None else 1])
     with _quiet_stderr(): tf.saved_model.save(module, str(path), signatures=module.scores)
@@ -54,7 +54,7 @@ def _export_saved_model(recognizer, path):
     readers = [_reader(_plain(m)) for m in recognizer.models]
     _save_tf(recognizer, readers, lambda frames, lengths: _tf_scores(recognizer, readers, frames, lengths), None, path)
 
-# %% ../nbs/14_export.ipynb #61450436
+# %% ../nbs/14_export.ipynb #2934e55e
 def _tf_lstm(h, weights):
     "A bidirectional layer, written out: `h` [T, D] to every output [T, 2*units] and the last of both directions [1, 2*units]."
     import tensorflow as tf
@@ -74,27 +74,38 @@ def _tf_attention(h, w, b, v):
     a = tf.nn.softmax(tf.transpose(tf.matmul(tf.tanh(tf.matmul(h, w) + b), v)))
     return tf.matmul(a, h), a
 
-# %% ../nbs/14_export.ipynb #26aa0217
+def _tf_functionals(x, centre, width):
+    "`x` [T, F] to mean and deviation of each feature [1, 2F]."
+    import tensorflow as tf
+    z = tf.concat([tf.reduce_mean(x, 0), tf.sqrt(tf.math.reduce_variance(x, 0) + 1e-5)], 0)
+    return tf.clip_by_value((z-centre)/width, -5, 5)[None]
+
+# %% ../nbs/14_export.ipynb #593666c8
 def _tflite_scores(recognizer, stations, frames):
     "Probabilities and attention of one recording [1, T, F]."
     import tensorflow as tf
     stack, outs = recognizer.info['recipe']['stack'], []
     for layers,cmvn in zip(stations, recognizer.cmvns):
-        x = tf.pad(_tf_normal(recognizer, frames[0], cmvn), [[0, -tf.shape(frames)[1] % stack], [0,0]])
-        h, last, a = tf.reshape(x, (-1, stack*frames.shape[-1])), None, []
+        x, a = _tf_normal(recognizer, frames[0], cmvn), []
+        h = tf.reshape(tf.pad(x, [[0, -tf.shape(frames)[1] % stack], [0,0]]), (-1, stack*frames.shape[-1]))
         for name,w in layers:
             if name=='attention': last, *a = _tf_attention(h, *w)
+            elif name=='functionals': z = _tf_functionals(x, *w)
+            elif name=='functionals_hidden': last = tf.concat([last, tf.nn.relu(tf.matmul(z, w[0]) + w[1])], 1)
             elif name=='logits': last = tf.nn.softmax(tf.matmul(last, w[0]) + w[1])
             else: h, last = _tf_lstm(h, w)
         outs.append([last, *a])
     return dict(zip(('probabilities', 'attention'), [sum(o)/len(outs) for o in zip(*outs)]))
 
+_STATIONS = ('bilstm', 'attention', 'functionals', 'functionals_hidden', 'logits')    # in this order
+_IDLE = (keras.layers.InputLayer, keras.layers.Dropout, keras.layers.GaussianNoise, keras.layers.Concatenate, StackFrames)
+
 def _stations(model):
-    "Name and weights of the layers between features and probabilities; refuses a model with others than `build_model`'s pooling one has."
-    known = [l for l in model.layers if l.name in ('frames','mask','stack','attention','logits') or isinstance(l, keras.layers.Dropout) or l.name.startswith('bilstm_') and len(l.get_weights())==6]
-    odd = [l.name for l in model.layers if l not in known]
+    "Name and weights of the layers between features and probabilities; refuses a model with layers that `build_model` does not make, and the windowed attention."
+    weights = {l.name:l.get_weights() for l in model.layers if not isinstance(l, _IDLE)}
+    odd = [n for n,w in weights.items() if n.split('_')[0] not in _STATIONS or n.startswith('bilstm') and len(w)!=6]
     if odd: raise ValueError(f'there is no operator for the layers {", ".join(odd)}; format="saved_model" takes any model')
-    return [(l.name, l.get_weights()) for l in known if l.get_weights()]
+    return sorted(weights.items(), key=lambda o: _STATIONS.index(o[0] if o[0] in _STATIONS else 'bilstm'))
 
 def _export_tflite(recognizer, path):
     import tensorflow as tf
@@ -139,7 +150,7 @@ def _onnx_lstm(g, h, w, steps):
     every, last = g('LSTM', h, gates(0), gates(1), bias, g('Cast', steps, to=6), outputs=2, direction='bidirectional', hidden_size=len(w[1]))
     return g('Reshape', g('Transpose', every, perm=[0, 2, 1, 3]), [0, 0, -1]), g('Reshape', g('Transpose', last, perm=[1, 0, 2]), [0, -1])
 
-# %% ../nbs/14_export.ipynb #b67ebe54
+# %% ../nbs/14_export.ipynb #407b52dc
 def _onnx_attention(g, h, steps, w, b, v):
     "`h` [S, B, D] to the weighted sum [B, D] and the weights [B, S]."
     h = g('Transpose', h, perm=[1, 0, 2])
@@ -148,16 +159,26 @@ def _onnx_attention(g, h, steps, w, b, v):
     a = g('Softmax', g('Where', real, s, np.float32(-1e9)), axis=-1)
     return g('ReduceSum', g('Mul', g('Unsqueeze', a, [2]), h), [1], keepdims=0), a
 
+def _onnx_functionals(g, x, n, centre, width):
+    "`x` [B, T, F], zero where the mask is, to mean and deviation of each feature [B, 2F]."
+    n = g('Unsqueeze', g('Cast', n, to=1), [1])
+    mean, square = [g('Div', g('ReduceSum', v, [1], keepdims=0), n) for v in (x, g('Mul', x, x))]
+    variance = g('Relu', g('Sub', square, g('Mul', mean, mean)))
+    z = g('Concat', mean, g('Sqrt', g('Add', variance, np.float32(1e-5))), axis=-1)
+    return g('Clip', g('Div', g('Sub', z, centre), width), np.float32(-5), np.float32(5))
+
 def _onnx_model(g, recognizer, model, cmvn):
     "Probabilities and attention of one model."
     stack, T = recognizer.info['recipe']['stack'], g('Gather', g('Shape', 'frames'), 1)
     mask = g('Unsqueeze', g('Cast', g('Less', g('Range', 0, T, 1), g('Unsqueeze', 'lengths', [1])), to=1), [2])
     x = _onnx_normal(g, recognizer, 'frames', 'lengths', mask, cmvn)
-    x = g('Pad', x, g('Concat', [0, 0, 0, 0], g('Unsqueeze', g('Mod', g('Neg', T), stack), [0]), [0], axis=0))
-    h = g('Transpose', g('Reshape', x, [0, -1, stack*recognizer.info['features']['n_features']]), perm=[1, 0, 2])
+    padded = g('Pad', x, g('Concat', [0, 0, 0, 0], g('Unsqueeze', g('Mod', g('Neg', T), stack), [0]), [0], axis=0))
+    h = g('Transpose', g('Reshape', padded, [0, -1, stack*recognizer.info['features']['n_features']]), perm=[1, 0, 2])
     steps, a = g('Div', g('Add', 'lengths', stack-1), stack), []
     for name,w in _stations(model):
         if name=='attention': last, *a = _onnx_attention(g, h, steps, *w)
+        elif name=='functionals': z = _onnx_functionals(g, x, 'lengths', *w)
+        elif name=='functionals_hidden': last = g('Concat', last, g('Relu', g('Add', g('MatMul', z, w[0]), w[1])), axis=-1)
         elif name=='logits': last = g('Softmax', g('Add', g('MatMul', last, w[0]), w[1]))
         else: h, last = _onnx_lstm(g, h, w, steps)
     return [last, *a]
@@ -178,18 +199,26 @@ def _export_onnx(recognizer, path):
     onnx.checker.check_model(model, full_check=True)
     Path(path).write_bytes(model.SerializeToString())
 
-# %% ../nbs/14_export.ipynb #d4cec83f
+# %% ../nbs/14_export.ipynb #51918ecc
+def _free(path, format):
+    "The path, if it is free, or holds what was exported before and may be written over."
+    if not path.parent.is_dir(): raise FileNotFoundError(f'{path}: there is no folder {path.parent}; make it first')
+    ours = not path.is_dir() if format!='saved_model' else path.is_dir() and ((path/'saved_model.pb').exists() or not any(path.iterdir()))
+    if path.exists() and not ours: raise FileExistsError(f'{path}: {"a folder" if path.is_dir() else "a file"} that is no {format} is there; remove it, or choose another path')
+    return path
+
 _FORMATS = dict(saved_model=(_export_saved_model, 'tensorflow'), tflite=(_export_tflite, 'tensorflow'), onnx=(_export_onnx, 'onnx'))
 
 def export(recognizer:Recognizer,       # what to write; all models of an ensemble, averaged
            path,                        # file to write; a folder for `saved_model`
            format:str='saved_model',    # saved_model, tflite or onnx
           )->Path:                      # the same
-    "Write a recogniser as one graph from features to probabilities and attention."
+    "Write a recogniser as one graph from features to probabilities and attention; what was exported to the same path before is replaced."
     from importlib.util import find_spec
     if format not in _FORMATS: raise ValueError(f'format={format!r} is not known; it is one of {", ".join(_FORMATS)}')
     write, needs = _FORMATS[format]
-    if not find_spec(needs): raise ImportError(f'format="{format}" needs {needs}: pip install {needs}')
+    if not find_spec(needs): raise ImportError(f'format="{format}" needs {needs}: pip install "ser_nbdev[export]"')
     if needs=='tensorflow' and keras.backend.backend()!='tensorflow': raise ValueError(f'format="{format}" needs Keras on TensorFlow, not on {keras.backend.backend()}')
+    path = _free(Path(path), format)
     write(recognizer, path)
-    return Path(path)
+    return path

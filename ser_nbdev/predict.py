@@ -6,7 +6,7 @@
 __all__ = ['NOT_FOR', 'LONGEST', 'PRETRAINED', 'Prediction', 'Card', 'Recognizer', 'segments', 'rttm', 'plot_timeline',
            'pretrain', 'ser_predict', 'explorer_figure', 'Explorer']
 
-# %% ../nbs/13_predict.ipynb #2b35fad0
+# %% ../nbs/13_predict.ipynb #6cb65a08
 import contextlib, csv, io, json, os, shutil, sys, tempfile, warnings, zipfile
 from html import escape
 from dataclasses import dataclass, replace
@@ -17,12 +17,9 @@ from importlib.resources import files
 from inspect import signature
 import h5py, numpy as np, pandas as pd, soundfile, soxr
 from fastcore.basics import patch
-from .model import ATTENTION, keras, ops, attention_model, build_model
 from .bucketing import BucketIterator, pad_batch
-from .corpora import AUDIO, COLOURS, EMOTIONS, audio_files, console, duration, folds
-from .train import Run, everything, train
-from .results import bootstrap_ci
-from .features import CMVN, HOP, SR, AudioError, extract, feature_set, fit_cmvn, frame_times, load_audio, mfcc
+from .corpora import AUDIO, COLOURS, EMOTIONS, audio_files, console, folds, printable
+from .features import CMVN, HOP, SR, AudioError, _check_rate, extract, feature_set, fit_cmvn, frame_times, load_audio, mfcc
 
 # %% ../nbs/13_predict.ipynb #c050a6d8
 @dataclass
@@ -70,15 +67,17 @@ def _run_card(runs):
     def line(r): return 'not tested' if 'test' not in r.metrics else f"{r.metrics['test']['uar']:.3f} on {r.info['fold']['test']} utterances of {r.info['fold']['name']} (apart by {r.info['fold']['by']})"
     return Card({'trained on': ' and '.join(f"{r.info['fold']['train']} utterances" for r in runs), 'score': 'UAR ' + ', '.join(map(line, runs)) + f'; chance {1/len(runs[0].classes):.3f}', 'not for': NOT_FOR})
 
-# %% ../nbs/13_predict.ipynb #21e63b45
+# %% ../nbs/13_predict.ipynb #e2bb2bc0
 def _reader(model):
     "The same model, giving probabilities, and the attention weights where it has them."
+    from ser_nbdev.model import keras, ops, attention_model
     try: logits, *attention = attention_model(model).outputs
     except ValueError: logits, attention = model.output, []
     return keras.Model(model.inputs, [ops.softmax(logits), *attention])
 
 def _scorer(reader):
     "A function of frames and mask; on TensorFlow it is traced once, for batches of every shape."
+    from ser_nbdev.model import keras
     if keras.backend.backend()!='tensorflow': return lambda x, mask: reader.predict_on_batch([x, mask])
     import tensorflow as tf
     return tf.function(lambda x, mask: reader([x, mask], training=False), input_signature=[tf.TensorSpec([None, None, reader.inputs[0].shape[-1]]), tf.TensorSpec([None, None], tf.bool)])
@@ -91,41 +90,47 @@ class Recognizer:
     ):
         self.models, self.info, self.classes = models, info, info['classes']
         fs = feature_set(info['features']['name'])
-        if info['features']['fingerprint'] not in (None, fs.fingerprint):
+        if info['features']['fingerprint']!=fs.fingerprint:
             raise ValueError(f"made for {fs.name} {info['features']['fingerprint']}, but this version of ser_nbdev computes {fs.fingerprint}; install {info['versions'].get('ser_nbdev')} or train again")
+        if info['features'].get('trim_db'): raise ValueError(f"trained on recordings trimmed at {info['features']['trim_db']:g} dB, and a recogniser takes them as they are; extract without trim_db and train again")
         self.card = Card(info['card'])
         self.cmvns = [c and CMVN.from_dict(c) for c in info['cmvns']]
         self._readers = [_reader(m) for m in models]
         self._scorers = [_scorer(r) for r in self._readers]
     def __repr__(self): return f"Recognizer of {', '.join(self.classes)} from {self.info['features']['name']}, {len(self.models)} model{'s'*(len(self.models)>1)}"
 
-# %% ../nbs/13_predict.ipynb #b5b1a3e6
+# %% ../nbs/13_predict.ipynb #c5d8bff9
 @patch(cls_method=True)
 def from_run(cls:Recognizer,
-             *runs,         # finished `Run`s of one configuration, or a list of them; several make an ensemble
-             card:dict=None # a title and a sentence each (default: the runs' own figures)
+             *runs,         # finished runs of one configuration (each a `Run` or its folder), or a list of them; several make an ensemble
+             card:dict=None # a title and a sentence each (default: the runs' own figures); without `not for` it gets `NOT_FOR`
             )->Recognizer:
     "The recogniser that a training ended with."
-    runs = [r for o in runs for r in (o if isinstance(o, (list, tuple)) else [o])]
+    from ser_nbdev.train import Run
+    runs = [r if isinstance(r, Run) else Run(r) for o in runs for r in (o if isinstance(o, (list, tuple)) else [o])]
     unfinished = [r.path for r in runs if not r.finished]
-    if unfinished or not runs: raise ValueError(f'{unfinished[0]}: the run is not finished; start it again, it goes on' if unfinished else 'from_run needs at least one finished run')
+    if unfinished or not runs: raise ValueError(f'{unfinished[0]}: holds no finished run; the command that began one there goes on with it' if unfinished else 'from_run needs at least one finished run')
     infos = [r.info for r in runs]
     same = [{**i['recipe'], 'random_seed':None, 'classes':i['classes'], 'features':i['features']} for i in infos]
     if any(o!=same[0] for o in same): raise ValueError('these runs have different classes, features or recipes; an ensemble needs runs of one configuration, though seeds and folds may differ')
     alone = infos[0]['recipe']['normalise']=='speaker'      # statistics of the training speakers mean nothing to a new one
     info = {k:infos[0][k] for k in ('classes','features','recipe','versions')} | dict(cmvns=[None if alone else i['cmvn'] for i in infos], card=dict(card or _run_card(runs)))
+    info['card'].setdefault('not for', NOT_FOR)
+    info['features'] = {**info['features'], 'fingerprint':info['features']['fingerprint'] or feature_set(info['features']['name']).fingerprint}    # arrays from no store: made just now
     return cls([r.model() for r in runs], info)
 
-# %% ../nbs/13_predict.ipynb #216c0b7e
+# %% ../nbs/13_predict.ipynb #c7eed160
 @lru_cache
 def _threads():
     from threadpoolctl import ThreadpoolController
     return ThreadpoolController()
 
 @patch
-def _features(self:Recognizer, y, sr=SR):
+def _features(self:Recognizer, y, sr=SR, name='waveform'):
     "Features of a waveform. One thread for the linear algebra: its matrices are small, and several threads would spend most of their time waiting for each other."
-    with _threads().limit(limits=1, user_api='blas'): return extract(y, sr, self.info['features']['name'])
+    with _threads().limit(limits=1, user_api='blas'): x = extract(y, sr, self.info['features']['name'])
+    if np.abs(y).max()>50: raise AudioError(f'{name}: samples of up to {np.abs(y).max():.0f}, where audio lies in [-1, 1]: these look like whole numbers; divide 16-bit ones by 32768')
+    return x
 
 @patch
 def _view(self:Recognizer, x, cmvn):
@@ -136,6 +141,7 @@ def _view(self:Recognizer, x, cmvn):
 @patch
 def _outputs(self:Recognizer, xs):
     "Probabilities [B, n_classes] and attention [B, steps] (or nothing) of feature matrices as one batch, averaged over the models."
+    from ser_nbdev.model import keras, ops
     outs = []
     for scorer,cmvn in zip(self._scorers, self.cmvns):
         block = pad_batch([self._view(x, cmvn) for x in xs], self.info['recipe']['stack'])
@@ -153,13 +159,33 @@ def _score(self:Recognizer, xs):
         return Prediction(dict(zip(self.classes, p[i].tolist())), a[0][i,:steps] if a else np.zeros(0), frame_times(steps*stack)[::stack] + .005*(stack-1))
     return [one(i) for i in range(len(xs))]
 
-# %% ../nbs/13_predict.ipynb #054eede5
+# %% ../nbs/13_predict.ipynb #0414b4a9
+def _opened(path):
+    "A recording opened for reading; where it cannot be, `load_audio` says why."
+    with contextlib.suppress(soundfile.LibsndfileError, TypeError):
+        if os.path.isfile(path): return soundfile.SoundFile(os.fsencode(path) if os.name=='posix' else path)
+    load_audio(path)
+
+def _promised(f, path):
+    "Seconds that the header of an open recording promises; of a WAV libsndfile only tells what is there. 0: it does not say."
+    seconds = f.frames%(2**63-1)/f.samplerate
+    with open(path, 'rb') as raw: riff, size = raw.read(4), int.from_bytes(raw.read(4), 'little')+8
+    return seconds*size/os.path.getsize(path) if riff==b'RIFF' and size<2**31-2**20 else seconds    # who writes to a pipe puts the largest number there
+
+def _check_length(path, promised, seconds):
+    "Warn of a recording that ends early."
+    if seconds<promised-.1: warnings.warn(f'{path}: shorter than its header says, {seconds:.1f} s of {promised:.1f}: it was cut short, and what is left is scored', stacklevel=2)
+
+# %% ../nbs/13_predict.ipynb #ec767f5b
 LONGEST = 600    # s
 
 def _utterance(path):
     "Samples of a recording that is not too long to be one."
-    if duration(path)>LONGEST: raise AudioError(f'{path}: {duration(path):.0f} s, and one prediction is for up to {LONGEST} s; score it window by window (Recognizer.timeline, ser_predict --timeline)')
-    return load_audio(path)
+    with _opened(path) as f: seconds, promised = f.frames%(2**63-1)/f.samplerate, _promised(f, path)
+    if seconds>LONGEST: raise AudioError(f'{path}: {seconds:.0f} s, and one prediction is for up to {LONGEST} s; score it window by window (Recognizer.timeline, ser_predict --timeline)')
+    y = load_audio(path)
+    _check_length(path, promised, len(y)/SR)
+    return y
 
 @patch
 def predict(self:Recognizer,
@@ -167,44 +193,51 @@ def predict(self:Recognizer,
             sr:int=SR,  # sampling rate of the samples, Hz
            )->Prediction:
     "Score one recording."
-    return self._score([self._features(audio, sr) if isinstance(audio, np.ndarray) else self._features(_utterance(audio))])[0]
+    if isinstance(audio, np.ndarray): return self._score([self._features(audio, sr)])[0]
+    if not isinstance(audio, (str, os.PathLike)): raise AudioError(f'a {type(audio).__name__} is no recording; give its path, or its samples as a NumPy array')
+    return self._score([self._features(_utterance(audio), name=audio)])[0]
 
-# %% ../nbs/13_predict.ipynb #239b850a
+# %% ../nbs/13_predict.ipynb #9617e0e2
 _GROUP = 256     # recordings whose features are in memory at once
 
 @patch
 def _each(self:Recognizer, paths, max_frames):
     "For each path its `Prediction`, or the error that it gave."
     def features(path):
-        try: return self._features(_utterance(path))
+        try: return self._features(_utterance(path), name=path)
         except AudioError as e: return e
     paths = iter(paths)
     while group := [features(p) for p in islice(paths, _GROUP)]:
         good = [i for i,x in enumerate(group) if isinstance(x, np.ndarray)]
-        plan = BucketIterator(group, np.zeros(len(group)), good, max_frames=max_frames, shuffle=False).plan if good else []
+        most = max([max_frames, *(len(group[i]) for i in good)])
+        plan = BucketIterator(group, np.zeros(len(group)), good, max_frames=most, shuffle=False).plan if good else []
         for rows in plan:
             for i,p in zip(rows, self._score([group[i] for i in rows])): group[i] = p
         yield from group
 
 @patch
 def predict_many(self:Recognizer,
-                 paths,                  # recordings
-                 max_frames:int=30_000,  # padded frames to a batch; similar lengths together
+                 paths,                  # of the recordings; a single one is a list of one
+                 max_frames:int=30_000,  # padded frames to a batch, similar lengths together; a longer recording is a batch of its own
                 )->list:                 # one `Prediction` each, in the order given
     "Score many recordings, batched by length."
+    if isinstance(paths, (str, os.PathLike)): paths = [paths]
     out = []
     for p in self._each(paths, max_frames):
         if isinstance(p, AudioError): raise p
         out.append(p)
     return out
 
-# %% ../nbs/13_predict.ipynb #d8cf3b44
+# %% ../nbs/13_predict.ipynb #fbf1b56a
+_CHANNELS = 64    # more, and somebody has mixed up rows and columns
+
 def _resampled(chunks, sr):
     "Chunks as mono float32 at 16 kHz."
-    if not isinstance(sr, (int, float, np.number)) or not 100<=sr<=1e6: raise AudioError(f'sampling rate {sr!r}: give samples a second, such as 16000')
+    _check_rate(sr)
     rs = None if sr==SR else soxr.ResampleStream(sr, SR, 1, dtype='float32')
     for c in map(np.asarray, chunks):
-        if c.dtype.kind!='f' or c.ndim not in (1,2): raise AudioError(f'expected chunks of floats in [-1, 1] of shape [n_samples] or [n_samples, n_channels], got {c.dtype} of shape {list(c.shape)}')
+        if c.dtype.kind!='f' or c.ndim not in (1,2) or c.ndim==2 and not 0<c.shape[1]<=_CHANNELS:
+            raise AudioError(f'expected chunks of floats in [-1, 1] of shape [n_samples] or [n_samples, n_channels] with up to {_CHANNELS} channels, got {c.dtype} of shape {list(c.shape)}')
         c = np.ascontiguousarray(c.mean(1) if c.ndim==2 else c, dtype=np.float32)
         yield c if rs is None else rs.resample_chunk(c)
     if rs: yield rs.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -221,11 +254,13 @@ def _windows(chunks, n, step):
     if need==n and len(y): yield 0, y
     elif len(y)>n: yield at+len(y)-n, y[-n:]
 
-# %% ../nbs/13_predict.ipynb #01e3d1ae
+# %% ../nbs/13_predict.ipynb #1e5358ee
 @patch
 def _scored(self:Recognizer, chunks, sr, window, hop, batch_size):
     "`(start, end, prediction)` of each window."
-    if not (.01<=window<=LONGEST and .01<=hop<=LONGEST): raise ValueError(f'window={window}, hop={hop}: both are from .01 to {LONGEST} s')
+    for k,v in dict(window=window, hop=hop).items():
+        if not isinstance(v, (int, float, np.number)) or not .01<=v<=LONGEST: raise ValueError(f'{k}={v!r}: give seconds, from .01 to {LONGEST}')
+    if not isinstance(batch_size, (int, np.integer)) or batch_size<1: raise ValueError(f'batch_size={batch_size!r}: give a number of windows, 1 or more')
     n, step = round(window*SR), round(hop*SR)
     windows = _windows(_resampled(chunks, sr), n, step)
     while group := list(islice(windows, batch_size)):
@@ -245,18 +280,12 @@ def stream(self:Recognizer,
     "Score each window as soon as its last sample has come."
     return self._scored(chunks, sr, window, hop, 1)
 
-# %% ../nbs/13_predict.ipynb #958c71c0
-def _opened(path):
-    "A recording opened for reading; where it cannot be, `load_audio` says why."
-    with contextlib.suppress(soundfile.LibsndfileError, TypeError):
-        if os.path.isfile(path): return soundfile.SoundFile(path)
-    load_audio(path)
-
-def _blocks(f, seconds=10):
+# %% ../nbs/13_predict.ipynb #069e4c2f
+def _blocks(f, path, seconds=10):
     "Samples of an open recording."
     try:
         while len(x := f.read(seconds*f.samplerate, dtype='float32', always_2d=True)): yield x
-    except soundfile.SoundFileError as e: raise AudioError(f'{f.name}: damaged after {f.tell()/f.samplerate:.1f} s ({e}); mend or remove it') from e
+    except soundfile.SoundFileError as e: raise AudioError(f'{path}: damaged after {f.tell()/f.samplerate:.1f} s ({e}); mend or remove it') from e
 
 @patch
 def timeline(self:Recognizer,
@@ -266,14 +295,17 @@ def timeline(self:Recognizer,
              batch_size:int=64,   # windows to a batch
             )->pd.DataFrame:      # start and end of each window in s, label, and a column for each class' probability
     "Score a recording window by window."
-    with _opened(path) as f: rows = [(a, b, p.label, *p.probabilities.values()) for a,b,p in self._scored(_blocks(f), f.samplerate, window, hop, batch_size)]
-    if not rows: raise AudioError(f'{path}: no samples can be read: it is empty, cut short, or its header was never finished; mend or remove it')
+    with _opened(path) as f:
+        rows = [(a, b, p.label, *p.probabilities.values()) for a,b,p in self._scored(_blocks(f, path), f.samplerate, window, hop, batch_size)]
+        if not rows: raise AudioError(f'{path}: no samples can be read: it is empty, cut short, or its header was never finished; mend or remove it')
+        _check_length(path, _promised(f, path), rows[-1][1])
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
-# %% ../nbs/13_predict.ipynb #dcd49b9e
+# %% ../nbs/13_predict.ipynb #513f82db
 def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
             )->pd.DataFrame:       # start and end in s, label; no gaps, no overlaps
     "Neighbouring windows of one label as one segment."
+    if timeline.empty: return pd.DataFrame(columns=['start', 'end', 'label'])
     t = timeline.reset_index(drop=True)
     border = (t.start + t.end)/2
     border = ((border + border.shift())/2).fillna(t.start.iloc[0])
@@ -288,7 +320,7 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
     name = '_'.join(name.split())
     return ''.join(f'SPEAKER {name} 1 {s.start:.3f} {s.end-s.start:.3f} <NA> <NA> {s.label} <NA> <NA>\n' for s in segments(timeline).itertuples())
 
-# %% ../nbs/13_predict.ipynb #3821e3a7
+# %% ../nbs/13_predict.ipynb #833b3a3b
 def _png(fig):
     "A figure as PNG; a name in a script that the font lacks is no reason to warn."
     png = io.BytesIO()
@@ -300,6 +332,7 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
                  ):                      # the figure
     "Probabilities over time, stacked, and the label of each segment below."
     from matplotlib.figure import Figure
+    if timeline.empty: raise ValueError('an empty timeline: there is nothing to draw')
     fig = Figure(figsize=(9, 3), dpi=100, layout='constrained')
     a, b = fig.subplots(2, 1, sharex=True, height_ratios=[6,1])
     codes, ends = list(timeline.columns[3:]), (timeline.start.iloc[0], timeline.end.iloc[-1])
@@ -309,7 +342,7 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     b.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=ends)
     return fig
 
-# %% ../nbs/13_predict.ipynb #7e8f8dc9
+# %% ../nbs/13_predict.ipynb #076695ea
 _MAX_BYTES = 128_000_000    # of all members together, unpacked; a model of this project has well under a million weights
 _MAX_MODELS = 32
 PRETRAINED = Path(str(files('ser_nbdev')))/'emodb.ser'
@@ -319,8 +352,10 @@ def save(self:Recognizer,
          path # of the file, such as `angry.ser`
         )->Path: # the same
     "Write everything to one file."
-    path = Path(path); part = path.with_name(f'.{path.name}.part')
+    path = Path(path)
     if path.is_dir(): raise IsADirectoryError(f'{path} is a folder; name the file to write, such as {path/"recogniser.ser"}')
+    if not path.parent.is_dir(): raise FileNotFoundError(f'{path}: there is no folder {path.parent}; make it first')
+    part = path.with_name(f'.{path.name}.part')
     with tempfile.TemporaryDirectory() as d, zipfile.ZipFile(part, 'w') as z:
         def put(name, data): z.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 9)
         put('bundle.json', json.dumps(self.info, indent=1))
@@ -352,15 +387,18 @@ def _check_weights(data):
     with h5py.File(io.BytesIO(data), 'r') as f:
         if sum(look(f))>len(data): raise ValueError('the weights claim more numbers than the file has room for')
 
-# %% ../nbs/13_predict.ipynb #ab279e97
+# %% ../nbs/13_predict.ipynb #4979b40c
 _BOUNDS = dict(units=512, layers=6, attn_length=1024, functionals=1024)    # other whole numbers: 64
 
 def _arguments(info):
     "Arguments for `build_model`, every one checked."
+    from ser_nbdev.model import ATTENTION, build_model
     n, classes = info['features']['n_features'], info['classes']
     args = {k:info['recipe'].get(k, p.default) for k,p in signature(build_model).parameters.items() if k not in ('n_features', 'n_classes')}
     def right(k, v): return dict(int=lambda: (k!='functionals')<=v<=_BOUNDS.get(k, 64), float=lambda: 0<=v<1, bool=lambda: True, str=lambda: v in ATTENTION).get(type(v).__name__, lambda: False)()
     bad = [k for k,v in args.items() if type(v) is not type(signature(build_model).parameters[k].default) or not right(k, v)]
+    if info['recipe'].get('normalise') not in ('global', 'speaker', 'none'): bad.append('normalise')
+    if 'stack' not in info['recipe']: bad.append('stack')
     if type(n) is not int or n!=len(feature_set(info['features']['name']).columns): bad.append('n_features')
     if type(classes) is not list or not 2<=len(set(map(str, classes)))==len(classes)<=64 or not all(type(c) is str and c.isprintable() and 0<len(c)<=40 for c in classes): bad.append('classes')
     if bad: raise ValueError(f'its {", ".join(bad)} cannot be right')
@@ -369,17 +407,22 @@ def _arguments(info):
 def _check_texts(info, n_models):
     "Normalisation and card: numbers that divide, sentences that print."
     if len(info['cmvns'])!=n_models: raise ValueError(f'{len(info["cmvns"])} normalisations for {n_models} models')
-    for c in filter(None, info['cmvns']):
-        mean, std = CMVN.from_dict(c).stats[None]
-        if not mean.shape==std.shape==(info['features']['n_features'],) or not np.isfinite(mean).all() or not (np.isfinite(std) & (std>0)).all(): raise ValueError('its normalisation cannot be right')
-    if len(info['card'])>20 or not all(type(t) is str and t.isprintable() and len(t)<2000 for o in info['card'].items() for t in o): raise ValueError('its card cannot be right')
+    for c in info['cmvns']:
+        if (type(c) is dict)!=(info['recipe']['normalise']=='global') or type(c) not in (dict, type(None)): raise ValueError(f'its normalisation is not {info["recipe"]["normalise"]!r}, as its recipe says')
+        if c is not None:
+            mean, std = np.array(c['mean'], float), np.array(c['std'], float)
+            if c['speakers']!=[None] or not mean.shape==std.shape==(1, info['features']['n_features']) or not (np.abs(mean)<1e6).all() or not ((1e-6<std) & (std<1e6)).all(): raise ValueError('its normalisation cannot be right')
+    card = info['card']
+    if type(card) is not dict or len(card)>20 or not all(type(t) is str and t.isprintable() and 0<len(t)<2000 for o in card.items() for t in o): raise ValueError('its card cannot be right')
+    if 'not for' not in card: raise ValueError('its card does not say what it is not for')
 
-# %% ../nbs/13_predict.ipynb #85093ad8
+# %% ../nbs/13_predict.ipynb #c4c1d030
 @patch(cls_method=True)
 def load(cls:Recognizer,
          path=None # written by `save` (default: the pretrained one)
         )->Recognizer:
     "Open a bundle: build the layers it describes, fill in its weights."
+    from ser_nbdev.model import build_model
     path = PRETRAINED if path is None else Path(path)
     if not path.is_file(): raise FileNotFoundError(f'{path}: there is no such bundle; Recognizer.from_run(run).save(path) writes one')
     try:
@@ -395,7 +438,7 @@ def load(cls:Recognizer,
     except Exception as e: raise ValueError(f'{path} is no bundle of ser_nbdev: {"weights missing" if isinstance(e, Warning) else type(e).__name__}: {(str(e).splitlines() or [""])[0]}') from e
     return recognizer
 
-# %% ../nbs/13_predict.ipynb #d3b8fb9a
+# %% ../nbs/13_predict.ipynb #61ac4d35
 def pretrain(config,               # `TrainConfig`; its normalisation not by speaker, who is unknown later
              features,             # feature store, or anything indexable
              frame:pd.DataFrame,   # corpus table, rows aligned
@@ -405,6 +448,8 @@ def pretrain(config,               # `TrainConfig`; its normalisation not by spe
              k:int=None,           # folds by speaker (default: one a speaker)
             )->Recognizer:
     "Cross-validate by speaker for the card, then train on everything."
+    from ser_nbdev.results import bootstrap_ci
+    from ser_nbdev.train import everything, train
     runs = [train(config, features, frame, f, Path(out)/f.name) for f in folds(frame, by='speaker', k=k)]
     said = pd.concat([r.predictions.assign(said=lambda t: t[r.classes].idxmax(axis=1)) for r in runs])
     score, low, high = bootstrap_ci(said)
@@ -412,12 +457,12 @@ def pretrain(config,               # `TrainConfig`; its normalisation not by spe
     kept = [train(replace(config, random_seed=s), features, frame, everything(frame), Path(out)/f'everything-{s}') for s in range(members)]
     return Recognizer.from_run(kept, card={**(card or {}), 'score': score, 'not for': NOT_FOR})
 
-# %% ../nbs/13_predict.ipynb #8cf7b99c
+# %% ../nbs/13_predict.ipynb #04c7f85c
 def _recordings(paths, stdin, complain):
     "`(name, path)` of each recording: files as given, the recordings in folders, `-` for what is piped in."
     for p in paths:
         if p=='-': yield '-', stdin()
-        elif not Path(p).is_dir(): yield p, p
+        elif not Path(p).is_dir(): yield printable(p), p
         elif found := audio_files(Path(p), AUDIO): yield from ((str(f), f) for f in found)
         else: complain(f'{p}: no recordings ({", ".join(AUDIO)}) in this folder')
 
@@ -431,7 +476,7 @@ class _Piped(tempfile.TemporaryDirectory):
 
 def _open(path):
     "A recogniser from a bundle, from a run's folder, or the pretrained one."
-    return Recognizer.from_run(Run(path)) if path and (Path(path)/'config.json').exists() else Recognizer.load(path)
+    return Recognizer.from_run(path) if path and (Path(path)/'config.json').exists() else Recognizer.load(path)
 
 # %% ../nbs/13_predict.ipynb #78e00b49
 def _plain(name):
@@ -476,7 +521,7 @@ def _timelines(recognizer, recordings, folder, window, hop, complain):
         (folder/f'{stem}.png').write_bytes(_png(plot_timeline(t, Path(name).name)))
         print(f'{_plain(name)}: {len(t)} window{"s"*(len(t)>1)} to {_plain(folder/stem)}.csv, .rttm and .png', flush=True)
 
-# %% ../nbs/13_predict.ipynb #e8aae4f4
+# %% ../nbs/13_predict.ipynb #160151d6
 def _parser():
     "Options of `ser_predict`."
     from argparse import ArgumentParser
@@ -498,7 +543,7 @@ def ser_predict(argv=None # arguments (default: the command line's)
     def complain(e, path=None): bad.append(e); print('ser_predict:', _plain(str(e).replace(str(path), '-') if path==stdin.path else e), file=sys.stderr)
     with console('ser_predict'), _Piped() as stdin:
         recognizer = _open(a.bundle)
-        print(f'ser_predict: {recognizer.card.brief}; see Recognizer.card for what it must not be used for', file=sys.stderr)
+        for line in (recognizer.card.brief, f'not for {recognizer.card["not for"]}'): print('ser_predict:', line, file=sys.stderr)
         recordings = _recordings(a.paths, stdin, complain)
         if a.timeline: _timelines(recognizer, recordings, a.timeline, a.window, a.hop, complain)
         else: _score_all(recognizer, recordings, a.form, complain)
@@ -534,7 +579,7 @@ def _draw_attention(over, p):
     over.fill_between(p.times, w, color=COLOURS.get(p.label, 'black'), alpha=.4, lw=0); over.plot(p.times, w, color='black', lw=1)
     over.set(ylabel='attention (1: even)', ylim=(0,None))
 
-# %% ../nbs/13_predict.ipynb #63105ee2
+# %% ../nbs/13_predict.ipynb #613f82dc
 class Explorer:
     "Choose or upload a recording; hear it, see it, see it scored. `.widget` is what a notebook shows."
     def __init__(self,
@@ -543,24 +588,24 @@ class Explorer:
     ):
         import ipywidgets as w
         self.recognizer, self.corpus, self.prediction = recognizer, corpus, None
-        self.choice = w.Dropdown(options=[] if corpus is None else list(corpus.index), description='Utterance')
+        self.choice = w.Dropdown(options=[] if corpus is None else [(_plain(n), i) for i,n in enumerate(corpus.index)], description='Utterance')
         self.upload = w.FileUpload(accept='audio/*', multiple=False, description='Your own')
         self.message, self.sound, self.picture = w.HTML(), w.Audio(autoplay=False, loop=False), w.Image(format='png')
-        self.choice.observe(lambda change: change['new'] and self.choose(change['new']), 'value')
+        self.choice.observe(lambda change: self.choose(change['new']), 'value')
         self.upload.observe(lambda change: change['new'] and self.score_bytes(bytes(change['new'][0]['content']), change['new'][0]['name']), 'value')
         self.widget = w.VBox([w.HBox([self.choice, self.upload] if len(self.choice.options) else [self.upload]), self.message, self.sound, self.picture])
         if len(self.choice.options): self.choose(self.choice.value)
         else: self._media(b'', b''); self.message.value = 'Upload a recording of up to ten minutes.'
     def _repr_mimebundle_(self, **kwargs): return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/13_predict.ipynb #46976b6d
+# %% ../nbs/13_predict.ipynb #66b27bda
 @patch
 def choose(self:Explorer,
-           name # in the corpus
+           i # position in the corpus
           ):
     "Score an utterance of the corpus."
-    row = self.corpus.loc[name]
-    self._show(row.path, name, row.emotion)
+    row = self.corpus.iloc[i]
+    self._show(row.path, self.corpus.index[i], truth if isinstance(truth := row.get('emotion'), str) else None)
 
 @patch
 def score_bytes(self:Explorer,
@@ -569,8 +614,8 @@ def score_bytes(self:Explorer,
                ):
     "Score an uploaded file; what is no audio gets a friendly message."
     with tempfile.TemporaryDirectory() as d:
-        path = Path(d)/f'upload{Path(name).suffix[:9]}'; path.write_bytes(data)
-        self._show(path, name)
+        (Path(d)/'upload').write_bytes(data)
+        self._show(Path(d)/'upload', name)
 
 @patch
 def _media(self:Explorer, wav, png):
@@ -580,10 +625,9 @@ def _media(self:Explorer, wav, png):
 @patch
 def _show(self:Explorer, path, title, truth=None):
     "Score, then sound and picture; or say why not."
-    self.prediction = None; self._media(b'', b'')
-    try: y = _utterance(path)
+    self.prediction, title = None, _plain(title); self._media(b'', b'')
+    try: self.prediction = p = self.recognizer.predict(y := _utterance(path))
     except AudioError: self.message.value = f'<b>{escape(title)}</b> could not be read as audio of up to ten minutes. Try a WAV, FLAC, OGG or MP3 file.'; return
-    self.prediction = p = self.recognizer.predict(y)
     said = f'{escape(title)}: <b>{EMOTIONS.get(p.label, escape(p.label))}</b> ({p.probabilities[p.label]:.0%})'
     self.message.value = said + (f', truth: <b>{EMOTIONS.get(truth, escape(truth))}</b>' if truth else '')
     wav = io.BytesIO(); soundfile.write(wav, y, SR, format='WAV')
