@@ -567,8 +567,8 @@ def principal(x:np.ndarray,  # [n_rows, n_columns]
     u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
     return u[:,:2]*s[:2], s[:2]**2/(s**2).sum()
 
-# %% ../nbs/04_results.ipynb #03d3d79f
-def plot_embeddings(x:np.ndarray,   # from `embeddings`
+# %% ../nbs/04_results.ipynb #42e3cdd3
+def plot_embeddings(x:np.ndarray,   # from `embeddings`, [n_rows, n_units]
                     emotions,       # of each row, codes
                     groups=None,    # of each row, such as its speaker: a marker each
                     title:str='',   # of the axes
@@ -639,7 +639,7 @@ def _rates(text):
     try: return tuple(float(v) for v in text.split(','))
     except ValueError: raise ValueError(f'--learning_rates {text}: give numbers with commas between them, such as 0.001,0.003') from None
 
-# %% ../nbs/04_results.ipynb #942fb99e
+# %% ../nbs/04_results.ipynb #0bfd2314
 def _folds(frame, corpus, o):
     "Folds as asked for; by session where people talk to each other, else by speaker."
     from ser_nbdev.corpora import folds
@@ -653,7 +653,7 @@ def _folds(frame, corpus, o):
 def _compare(o, out):
     "One comparison, from the recordings to the report."
     from ser_nbdev.train import TrainConfig, alone, corpus_root, load_features, reader_options
-    corpus, seeds, (name, where) = o['corpus'], o['seeds'], corpus_root(o['corpus'], o.get('root'))
+    seeds, (name, where) = o['seeds'], corpus_root(o['corpus'], o.get('root'))
     if seeds<1 or not 0<o['dropout']<1: raise ValueError(f'--seeds {seeds} --dropout {o["dropout"]:g}: at least one seed, and a rate between 0 and 1')
     config = TrainConfig.recipe(o['recipe'], **{k:o[k] for k in ('features','normalise','epochs','patience','schedule') if k in o})
     with alone(out):
