@@ -23,7 +23,7 @@ RUNS = dict(seed    = dict(recipe='seed', by='random', folds=5, fold=0),
             plateau = dict(recipe='quick', schedule='constant', epochs=40, patience=10, learning_rates=(1e-3, 3e-3), seeds=5),
             modern  = dict(recipe='modern', seeds=5))
 
-# %% ../nbs/04_results.ipynb #4c9cd1a8
+# %% ../nbs/04_results.ipynb #ffbd834a
 def confusion(truth,        # emotion of each utterance, [n]
               said,         # what the model said, [n]
               classes:list, # rows and columns, in this order
@@ -47,6 +47,7 @@ def wa(truth, # emotion of each utterance, [n]
     "Weighted accuracy: the share of utterances that are right."
     return float(np.mean(np.asarray(truth)==np.asarray(said)))
 
+# %% ../nbs/04_results.ipynb #4a7d588c
 def _f1_of_counts(c):
     "Macro-F1 of confusion matrices [..., n_classes, n_classes]."
     n = c.sum(-1)+c.sum(-2)
