@@ -8,18 +8,12 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from ser_nbdev.corpora import folds
 from ser_nbdev.results import uar
-from ser_nbdev.train import TrainConfig, load_features, train
+from ser_nbdev.train import Rows, TrainConfig, load_features, train
 
 def arm(**changes): return TrainConfig.modern(**{'noise':.3, 'epochs':10, **changes}) # what `modern` was before these arms were run
 
 ARMS = dict(modern=TrainConfig.modern(), quick=TrainConfig.recipe('quick', join_validation=True), all_parts=arm(), without_functionals=arm(functionals=0), without_mix=arm(mix=0.), without_noise=arm(noise=0.),
             without_dropout=arm(dropout_rate=0., input_dropout=0., layer_dropout=0.), without_class_weights=arm(class_weights=False), with_lld32=arm(features='lld32'), twice_the_epochs=arm(epochs=20))
-
-class Rows:
-    "Some of a store's recordings."
-    def __init__(self, store, rows): self.store, self.rows = store, rows
-    def __len__(self): return len(self.rows)
-    def __getitem__(self, i): return self.store[self.rows[i]]
 
 def score(config, corpus, root, work, seed, name):
     "Test predictions of all development folds."

@@ -69,19 +69,25 @@ def _lengths_of(features, rows):
     known = getattr(features, 'lengths', None)
     return np.array([len(features[i]) for i in rows]) if known is None else np.asarray(known)[rows]
 
-# %% ../nbs/01_bucketing.ipynb #820c0c19
+# %% ../nbs/01_bucketing.ipynb #2730b677
 def _checked_rows(rows, n):
     "Row numbers from a list of them or a boolean mask; each once, all there."
     rows = np.arange(n) if rows is None else np.asarray(rows)
     if rows.dtype==bool:
-        if len(rows)!=n: raise ValueError(f'rows: a mask of {len(rows)} for {n} labels')
+        if len(rows)!=n: raise ValueError(f'rows: a mask of {len(rows)} for {n} utterances')
         rows = np.flatnonzero(rows)
-    if not len(rows): raise ValueError('no utterances to make batches of: the list of rows is empty')
-    if rows.dtype.kind not in 'iu' or rows.min()<0 or rows.max()>=n: raise ValueError(f'rows: must be whole numbers from 0 to {n-1}, or a mask')
+    if not rows.size: raise ValueError('no utterances to make batches of: the list of rows is empty')
+    if rows.ndim!=1 or rows.dtype.kind not in 'iu' or rows.min()<0 or rows.max()>=n: raise ValueError(f'rows: must be whole numbers from 0 to {n-1}, or a mask')
     if len(np.unique(rows))<len(rows): raise ValueError('rows: some occur more than once; an epoch holds every utterance once')
     return rows.astype(int)
 
-# %% ../nbs/01_bucketing.ipynb #811a2ab3
+def _checked_labels(labels, n):
+    "Whole numbers, one an utterance."
+    labels = np.asarray(labels)
+    if labels.shape!=(n,) or labels.dtype.kind not in 'iu': raise ValueError(f'labels: must be {n} whole numbers, one an utterance; these are {labels.dtype} of shape {list(labels.shape)}')
+    return labels
+
+# %% ../nbs/01_bucketing.ipynb #a9dcb527
 class BucketIterator:
     "Batches of similar length, every utterance exactly once an epoch."
     def __init__(self,
@@ -94,24 +100,26 @@ class BucketIterator:
         jitter:float=0.03,    # lengths count up to this much longer, at random, when sorted
         max_frames:int=None,  # bound the frames of a batch, padding included, instead of its utterances
         multiple:int=1,       # pad to a multiple of this many frames
+        spare:int=0,          # frames that will be added to a batch later on; `max_frames` counts them
         shuffle:bool=True,    # False: sorted by length, the same every epoch (for evaluation)
         shard:tuple=(0,1),    # (k, n): give the k-th of n equal parts of every batch, for n workers
     ):
         for name,v in dict(batch_size=batch_size, n_buckets=n_buckets, multiple=multiple, max_frames=1 if max_frames is None else max_frames).items():
-            if v<1: raise ValueError(f'{name}={v}: must be 1 or more')
+            if v<1 or v!=int(v): raise ValueError(f'{name}={v}: must be a whole number from 1')
+        if not 0<=jitter<1: raise ValueError(f'jitter={jitter}: must be from 0 to less than 1')
         if not 0<=shard[0]<shard[1]: raise ValueError(f'shard={shard}: must be (k, n) with k from 0 to n-1')
-        self.rows = _checked_rows(rows, len(labels))
-        self.features, self.labels, self.lengths = features, np.asarray(labels), _lengths_of(features, self.rows)
+        self.rows, labels = _checked_rows(rows, len(features)), _checked_labels(labels, len(features))
+        self.features, self.labels, self.lengths = features, labels, _lengths_of(features, self.rows)
         if self.lengths.min()<1: raise ValueError(f'row {self.rows[self.lengths.argmin()]} has no frames; leave it out')
         self._frames = dict(zip(self.rows.tolist(), self.lengths.tolist()))
         self.batch_size, self.n_buckets, self.seed, self.jitter = batch_size, n_buckets, seed, jitter
-        self.max_frames, self.multiple, self.shuffle, self.shard = max_frames, multiple, shuffle, shard
+        self.max_frames, self.multiple, self.spare, self.shuffle, self.shard = max_frames, multiple, spare, shuffle, shard
         self.set_epoch(0)
 
     def __len__(self): return len(self.plan)
     def on_epoch_end(self): self.set_epoch(self.epoch+1)
 
-# %% ../nbs/01_bucketing.ipynb #fb1794c1
+# %% ../nbs/01_bucketing.ipynb #29b638a2
 @patch
 def set_epoch(self:BucketIterator,
               epoch:int, # number of the epoch, from 0
@@ -119,7 +127,7 @@ def set_epoch(self:BucketIterator,
     "Plan epoch number `epoch`: the same batches whenever it is asked for."
     self.epoch = epoch
     rng = np.random.default_rng([self.seed, epoch if self.shuffle else 0])
-    padded = -(-self.lengths//self.multiple)*self.multiple if self.max_frames else self.lengths
+    padded = -(-self.lengths//self.multiple)*self.multiple + self.spare if self.max_frames else self.lengths
     plan = plan_epoch(padded, rng, self.batch_size, self.n_buckets, self.jitter if self.shuffle else 0, self.max_frames)
     if not self.shuffle: plan = [np.sort(p) for p in sorted(plan, key=lambda p: self.lengths[p].max())]
     self.plan = [self.rows[p] for p in plan]

@@ -244,7 +244,7 @@ def _bilstm(units, name, window=0, sequences=True):
     rnn = keras.layers.RNN(WindowAttentionCell(units, window), **kw) if window else keras.layers.LSTM(units, **kw)
     return (keras.layers.Bidirectional if window else Bidirectional)(rnn, name=name)
 
-# %% ../nbs/02_model.ipynb #23a07e41
+# %% ../nbs/02_model.ipynb #e863720e
 def build_model(n_features:int,         # columns of the feature matrix
                 n_classes:int=6,        # emotions
                 units:int=64,           # LSTM units a direction
@@ -260,7 +260,8 @@ def build_model(n_features:int,         # columns of the feature matrix
     "Bidirectional LSTM layers with attention and a linear output."
     if attention not in ATTENTION: raise ValueError(f'attention={attention!r} is not known; it is one of {", ".join(ATTENTION)}')
     for name,v in dict(n_features=n_features, n_classes=n_classes, units=units, layers=layers, attn_length=attn_length, stack=stack).items():
-        if v<1: raise ValueError(f'{name}={v}: must be 1 or more')
+        if v<1 or v!=int(v): raise ValueError(f'{name}={v}: must be a whole number from 1')
+    units, layers, attn_length, stack, functionals = map(int, (units, layers, attn_length, stack, functionals))
     x = keras.Input((None, n_features), name='frames')
     mask = keras.Input((None,), dtype='bool', name='mask')
     h, m = StackFrames(stack, name='stack')(x, mask) if stack>1 else (x, mask)

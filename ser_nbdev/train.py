@@ -8,8 +8,9 @@ __all__ = ['PRECISIONS', 'RECIPES', 'LABEL_SETS', 'SPEAKER_HELP', 'TrainConfig',
            'Checkpoint', 'StopOnNaN', 'PlanEpoch', 'Progress', 'plot_history', 'Curves', 'Run', 'predict_logits',
            'everything', 'train', 'WorkerLost', 'corpus_root', 'reader_options', 'ser_train']
 
-# %% ../nbs/03_train_multigpu.ipynb #ebf442c8
+# %% ../nbs/03_train_multigpu.ipynb #1b8b2c58
 import contextlib, copy, hashlib, io, json, os, re, shutil, sys, time, warnings, zipfile
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .model import ATTENTION, keras, ops, build_model
 from .augment import augmented
-from .bucketing import BucketIterator
+from .bucketing import BucketIterator, _checked_rows
 from .corpora import CORPORA, CorpusError, Fold, SIX, FOUR, SEED7, assert_no_leak, console, folds, read_corpus, relabel
 from .features import Normalised, fit_cmvn
 from .store import FeatureStore, _atomic, alone, extract_corpus
@@ -108,7 +109,7 @@ def modern(cls:TrainConfig,
     "What did best on development speakers, by far with normalise='speaker', for which a speaker's other recordings must be at hand."
     return cls.recipe('modern', **changes)
 
-# %% ../nbs/03_train_multigpu.ipynb #e4e1b65e
+# %% ../nbs/03_train_multigpu.ipynb #1b66aec1
 LABEL_SETS = dict(six=SIX, four=FOUR, seed7=SEED7)
 
 def _labelled(everything, labels):
@@ -121,9 +122,9 @@ def _labelled(everything, labels):
     return df
 
 def load_features(corpus:str,          # name in `CORPORA`
-                  root,                # its folder
+                  root:str|Path,       # its folder
                   features:str,        # feature set
-                  out,                 # folder for the feature store
+                  out:str|Path,        # folder for the feature store
                   labels:str='six',    # label set: six, four or seed7
                   jobs:int=None,       # processes that extract (default: one for a short job, else one a core)
                   **kwargs             # for the reader, such as `speaker` for a folder
@@ -133,18 +134,18 @@ def load_features(corpus:str,          # name in `CORPORA`
     if not len(store): raise CorpusError(f'{root}: none of the recordings could be read; see the report in {out}')
     return store, store.frame
 
-# %% ../nbs/03_train_multigpu.ipynb #1ef0547e
+# %% ../nbs/03_train_multigpu.ipynb #6bca0b2c
 class Rows:
     "Some utterances of a store, in the order of `rows`."
     def __init__(self,
-        store, # `FeatureStore`
-        rows): # positions in it
+        store:FeatureStore,  # where they are
+        rows:Sequence[int]): # positions in it
         self.store, self.rows, self.lengths = store, np.asarray(rows), store.lengths[rows]
         self.features, self.fingerprint, self.trim_db, self.sources = store.features, store.fingerprint, store.trim_db, store.sources
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return self.store[self.rows[i]]
 
-def load_store(path,             # folder of a feature store
+def load_store(path:str|Path,    # folder of a feature store
                labels:str='six', # label set: six, four or seed7
               )->tuple:          # the features, and their corpus table (rows aligned)
     "Open a store and keep the emotions of a label set."
@@ -158,11 +159,11 @@ def classes_of(frame:pd.DataFrame # corpus table
     "The emotions that occur, in the vocabulary's order."
     return [c for c in SEED7 if c in set(frame.emotion)] + sorted(set(frame.emotion)-set(SEED7))
 
-# %% ../nbs/03_train_multigpu.ipynb #abf05f65
+# %% ../nbs/03_train_multigpu.ipynb #a73c1fbd
 def normalised(config:TrainConfig,  # says how
-               features,            # feature store, or anything indexable
+               features:Sequence,   # feature store, or anything indexable
                frame:pd.DataFrame,  # corpus table, rows aligned with `features`
-               fold                 # its training rows are what global statistics see
+               fold:Fold            # its training rows are what global statistics see
               )->tuple:             # the view, and the `CMVN` (None without)
     "Features as the model sees them."
     if config.normalise=='none': return features, None
@@ -170,7 +171,7 @@ def normalised(config:TrainConfig,  # says how
     cmvn = fit_cmvn(features, None if speakers else fold.train, speakers)
     return Normalised(features, cmvn, speakers), cmvn
 
-# %% ../nbs/03_train_multigpu.ipynb #0f8090f3
+# %% ../nbs/03_train_multigpu.ipynb #36d357fd
 def _pad_rows(x, mask, y, weight, n):
     "Repeat the last row until `n` divides; the copies weigh nothing, the mean stays."
     more = -len(y)%n
@@ -180,10 +181,10 @@ def _pad_rows(x, mask, y, weight, n):
 class Batches(keras.utils.PyDataset):
     "A `BucketIterator` as Keras wants it."
     def __init__(self,
-        it:BucketIterator, # the batches
-        weights=None,      # of each class, float [n_classes] (default: all alike)
-        divisor:int=1,     # make the size of each batch a multiple of this, with rows of weight 0
-        **kwargs):         # as for `keras.utils.PyDataset`
+        it:BucketIterator,       # the batches
+        weights:np.ndarray=None, # of each class, float [n_classes] (default: all alike)
+        divisor:int=1,           # make the size of each batch a multiple of this, with rows of weight 0
+        **kwargs):               # as for `keras.utils.PyDataset`
         super().__init__(**kwargs)
         self.it, self.weights, self.divisor = it, weights, divisor
     def __len__(self): return len(self.it)
@@ -246,20 +247,21 @@ def _optimiser(config):
     "Adam as configured; its learning rate is set at the start of each epoch."
     return Adam(1., global_clipnorm=config.clip_norm or None, use_ema=config.weight_average>0, ema_momentum=config.weight_average or .99)
 
-# %% ../nbs/03_train_multigpu.ipynb #2e596e74
+# %% ../nbs/03_train_multigpu.ipynb #a761d702
 def cluster()->tuple: # this process' number, from 0, and how many train together
     "What `TF_CONFIG` says; (0, 1) without it."
     try:
         c = json.loads(os.environ.get('TF_CONFIG') or '{"cluster": {"worker": ["localhost:0"]}, "task": {"type": "worker", "index": 0}}')
         task, workers = c['task'], c['cluster']['worker']
-        if task['type']!='worker' or task['index'] not in range(len(workers)): raise KeyError(task)
+        if task['type']!='worker' or type(task['index']) is not int or task['index'] not in range(len(workers)): raise KeyError(task)
+        if set(c['cluster'])!={'worker'} or len(set(workers))<len(workers): raise ValueError('workers only, each once')
         if bad := [w for w in workers if not re.fullmatch(r'.+:\d+', w)] if isinstance(workers, list) else workers: raise ValueError(bad)
     except (ValueError, KeyError, TypeError) as e:
         raise ValueError('TF_CONFIG must read {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": K}}' f', with K from 0 ({type(e).__name__}: {e})') from None
     if len(workers)>1 and keras.backend.backend()!='tensorflow': raise ValueError(f'TF_CONFIG names {len(workers)} machines: that needs KERAS_BACKEND=tensorflow, and this is {keras.backend.backend()}')
     return task['index'], len(workers)
 
-# %% ../nbs/03_train_multigpu.ipynb #97acb9b0
+# %% ../nbs/03_train_multigpu.ipynb #24b237f4
 @lru_cache
 def _strategy(devices=()):
     "What spreads a training over devices; None on a single one."
@@ -271,6 +273,14 @@ def _strategy(devices=()):
     if cluster()[1]>1: return tf.distribute.MultiWorkerMirroredStrategy()
     devices = list(devices) or [d.name for d in tf.config.list_logical_devices('GPU')]
     return tf.distribute.MirroredStrategy(devices) if len(devices)>1 else None
+
+def _checked_devices(devices):
+    "A tuple of names of devices that are there."
+    if not devices: return ()
+    there = [d.lower() for d in keras.distribution.list_devices()]
+    if isinstance(devices, str) or (missing := [d for d in devices if d.lower() not in there]):
+        raise ValueError(f'devices={devices!r}: must be a tuple of names; there are {", ".join(there)}')
+    return tuple(devices)
 
 def _scope(strategy): return strategy.scope() if strategy else contextlib.nullcontext()
 
@@ -315,11 +325,11 @@ def ready_model(config:TrainConfig,  # what to build
     for v,w in zip(model.optimizer.variables, start): v.assign(w)
     return model
 
-# %% ../nbs/03_train_multigpu.ipynb #6948c60d
+# %% ../nbs/03_train_multigpu.ipynb #0ad36fde
 class Checkpoint(keras.callbacks.Callback):
     "Saves all state after each epoch; keeps the best weights and stops when patience runs out."
     def __init__(self,
-        folder,          # where `state.npz` goes
+        folder:Path,     # where `state.npz` goes
         patience:int=0,  # epochs without a better validation UAR; 0: never stop
     ):
         super().__init__()
@@ -327,21 +337,22 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
-    def variables(self):
+    def variables(self)->list:
         "All that a training consists of, but the order of the batches."
         return [*self.model.variables, *self.model.optimizer.variables]
     @property
-    def since_best(self):
+    def since_best(self)->int:
         "Epochs since the best validation UAR."
         return len(self.history) - 1 - max(range(len(self.history)), key=lambda i: (self.history[i]['val_uar'], -i), default=-1)
     @property
-    def done(self):
+    def done(self)->bool:
         "Has patience run out?"
         return bool(self.patience and self.history) and self.since_best>=self.patience
 
-# %% ../nbs/03_train_multigpu.ipynb #294043f4
+# %% ../nbs/03_train_multigpu.ipynb #16e96ad7
 @patch
 def on_epoch_end(self:Checkpoint, epoch, logs=None):
+    if not all(np.isfinite(w).all() for w in self.model.get_weights()): raise FloatingPointError(f'a weight is NaN or infinite after epoch {epoch+1}; lower learning_rate, or set clip_norm')
     self.history.append(dict(epoch=epoch+1, **{k:float(logs[k]) for k in ('loss','uar','wa','val_loss','val_uar','val_wa') if k in logs}))
     if self.patience and self.history[-1]['val_uar']>self.best:
         self.best, self.best_weights = self.history[-1]['val_uar'], self.model.get_weights()
@@ -351,8 +362,8 @@ def on_epoch_end(self:Checkpoint, epoch, logs=None):
 
 @patch
 def restore(self:Checkpoint,
-            model   # compiled, as when it was saved
-           )->int:  # epochs that are behind it
+            model:keras.Model # compiled, as when it was saved
+           )->int:            # epochs that are behind it
     "Put a saved state back."
     self.set_model(model)
     if not (self.folder/'state.npz').exists(): return 0
@@ -366,12 +377,12 @@ def restore(self:Checkpoint,
     self.best = max(h.get('val_uar', -1) for h in self.history)
     return len(self.history)
 
-# %% ../nbs/03_train_multigpu.ipynb #e697ab0c
+# %% ../nbs/03_train_multigpu.ipynb #8c866cd7
 class StopOnNaN(keras.callbacks.Callback):
     "Stop at the first batch whose loss is NaN or infinite, and name its utterances."
     def __init__(self,
-        it,     # `BucketIterator` that trains
-        names): # of the utterances
+        it:BucketIterator,    # the one that trains
+        names:Iterable[str]): # of the utterances
         super().__init__()
         self.it, self.names = it, list(names)
     def on_train_batch_end(self, batch, logs=None):
@@ -382,7 +393,7 @@ class StopOnNaN(keras.callbacks.Callback):
 class PlanEpoch(keras.callbacks.Callback):
     "Plans the batches of each epoch as it begins; Keras' own `on_epoch_end` comes once too often, before the first."
     def __init__(self,
-        it): # `BucketIterator` that trains
+        it:BucketIterator): # the one that trains
         super().__init__()
         self.it = it
     def on_epoch_begin(self, epoch, logs=None): self.it.set_epoch(epoch)
@@ -390,15 +401,15 @@ class PlanEpoch(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     "One step of a tqdm bar an epoch, with the validation UAR."
     def __init__(self,
-        bar): # of tqdm, or what has its `update` and `set_postfix_str`
+        bar:tqdm): # of tqdm, or what has its `update` and `set_postfix_str`
         super().__init__()
         self.bar = bar
     def on_epoch_end(self, epoch, logs=None):
         self.bar.update(); self.bar.set_postfix_str(f'loss {logs["loss"]:.2f}' + (f', validation UAR {logs["val_uar"]:.2f}' if 'val_uar' in logs else ''))
 
-# %% ../nbs/03_train_multigpu.ipynb #72753bce
-def plot_history(history, # one row an epoch: epoch, loss, uar, val_loss, val_uar
-                 axs,     # two axes: loss, UAR
+# %% ../nbs/03_train_multigpu.ipynb #270937b2
+def plot_history(history:Iterable, # one row an epoch: epoch, loss, uar, val_loss, val_uar
+                 axs:Sequence,     # two axes: loss, UAR
                 ):
     "Loss and UAR over epochs, training and validation."
     h = pd.DataFrame(history)
@@ -412,7 +423,7 @@ def plot_history(history, # one row an epoch: epoch, loss, uar, val_loss, val_ua
 class Curves(keras.callbacks.Callback):
     "The learning curves of a `Checkpoint`'s history, as one picture that follows."
     def __init__(self,
-        checkpoint): # the `Checkpoint` of the same training
+        checkpoint:Checkpoint): # the `Checkpoint` of the same training
         super().__init__()
         from matplotlib.figure import Figure
         self.checkpoint, self.figure, self.handle, self.at = checkpoint, Figure((9,2.8), layout='constrained'), None, 0.
@@ -430,54 +441,61 @@ class Curves(keras.callbacks.Callback):
         if time.monotonic()-self.at>1: self.draw()
     def on_train_end(self, logs=None): self.draw()
 
-# %% ../nbs/03_train_multigpu.ipynb #c39932fc
+# %% ../nbs/03_train_multigpu.ipynb #abd086ce
 class Run:
     "A run's folder, read."
     def __init__(self,
-        path): # folder
+        path:str|Path): # folder
         self.path = Path(path)
     def _json(self, name): return json.loads((self.path/name).read_text(encoding='utf-8'))
     @property
-    def finished(self):
+    def finished(self)->bool:
         "Is all there?"
         return (self.path/'metrics.json').exists()
     @property
-    def info(self):
+    def info(self)->dict:
         "config.json, a dict."
         try: info = self._json('config.json'); TrainConfig(**info['recipe'])
         except (ValueError, KeyError, TypeError) as e:
             raise ValueError(f'{self.path/"config.json"} cannot be used ({e}): it is damaged, or of a newer version; choose another folder, or remove this one') from None
         return info
     @property
-    def config(self):
+    def config(self)->TrainConfig:
         "The `TrainConfig`."
         return TrainConfig(**self.info['recipe'])
     @property
-    def classes(self):
+    def classes(self)->list:
         "Emotion codes, in the order of the logits."
         return self.info['classes']
-    @property
-    def history(self):
-        "One row an epoch: epoch, loss, uar, wa, and the same of validation."
-        return pd.read_csv(self.path/'history.csv')
-    @property
-    def metrics(self):
-        "UAR, WA and loss of each part that isn't empty."
-        return self._json('metrics.json')
-    @property
-    def predictions(self):
-        "One row a test utterance: name, speaker, truth, each class's probability."
-        return pd.read_csv(self.path/'predictions.csv', dtype=dict(name=str, speaker=str, truth=str), keep_default_na=False)
-    def model(self)->keras.Model: # not compiled
-        "The trained model."
-        return keras.saving.load_model(self.path/'model.keras', compile=False, safe_mode=True)
     def __repr__(self): return f'Run({self.path.name}, {"finished" if self.finished else "unfinished"})'
 
-# %% ../nbs/03_train_multigpu.ipynb #e73987dd
+# %% ../nbs/03_train_multigpu.ipynb #7b3f2c45
+@patch(as_prop=True)
+def history(self:Run)->pd.DataFrame: # one row an epoch: epoch, loss, uar, wa, and the same of validation
+    "How it went."
+    return pd.read_csv(self.path/'history.csv')
+
+@patch(as_prop=True)
+def metrics(self:Run)->dict: # UAR, WA and loss of each part that isn't empty
+    "Scores after training, dropout off."
+    return self._json('metrics.json')
+
+@patch(as_prop=True)
+def predictions(self:Run)->pd.DataFrame: # one row a test utterance: name, speaker, truth, each class's probability
+    "What the model said of the test rows."
+    return pd.read_csv(self.path/'predictions.csv', dtype=dict(name=str, speaker=str, truth=str), keep_default_na=False)
+
+@patch
+def model(self:Run)->keras.Model: # not compiled
+    "The trained model."
+    return keras.saving.load_model(self.path/'model.keras', compile=False, safe_mode=True)
+
+# %% ../nbs/03_train_multigpu.ipynb #18704596
 def _data_hash(features, frame, fold):
-    "A hash of what trains, validates and tests: names, labels, speakers, and the recordings' content where the store knows it."
+    "A hash of what trains, validates and tests: names, labels, speakers, and the content of recordings (as the store knows it) or features."
     table = frame[['emotion','speaker']].astype(str)
     if hasattr(features, 'sources'): table = table.assign(source=features.sources.source_hash.reindex(frame.index))
+    else: table = table.assign(source=[hashlib.blake2b(np.ascontiguousarray(features[i], np.float32), digest_size=8).hexdigest() for i in range(len(frame))])
     parts = [table.iloc[getattr(fold, p)].to_csv() for p in ('train','valid','test')]
     return hashlib.blake2b('\0'.join(parts).encode(), digest_size=8).hexdigest()
 
@@ -485,7 +503,7 @@ def _describe(config, features, frame, fold, classes, cmvn):
     "What config.json says."
     names = dict(keras=keras.__version__, backend=keras.backend.backend(), numpy=np.__version__, ser_nbdev=version('ser_nbdev'))
     return dict(recipe=asdict(config), classes=classes, fold=dict(name=fold.name, by=fold.by, **{p:len(getattr(fold, p)) for p in ('train','valid','test')}),
-                features=dict(name=config.features, fingerprint=getattr(features, 'fingerprint', None), n_features=int(features[0].shape[1])),
+                features=dict(name=config.features, fingerprint=getattr(features, 'fingerprint', None), n_features=int(features[0].shape[1]), trim_db=getattr(features, 'trim_db', None)),
                 recordings=_data_hash(features, frame, fold), cmvn=cmvn and cmvn.to_dict(), versions=names)
 
 def _differences(there, here):
@@ -497,25 +515,39 @@ def _differences(there, here):
 def _open_run(out, info, resume=True):
     "Make the run's folder, or check that it holds the same run; one that hasn't got through an epoch yet may change."
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
+    if (out/'index.arrow').exists(): raise ValueError(f'{out} is a feature store; give the run a folder of its own')
     if not resume:
         for f in ('metrics.json', 'config.json', 'history.csv', 'predictions.csv', 'model.keras'): (out/f).unlink(missing_ok=True)
-        shutil.rmtree(out/'checkpoint', ignore_errors=True)
+        for d in ('checkpoint', 'tensorboard'): shutil.rmtree(out/d, ignore_errors=True)
     begun = Run(out).finished or (out/'checkpoint/state.npz').exists()
     if begun and (out/'config.json').exists():
         if diff := _differences(Run(out).info, info): raise ValueError(f'{out} holds a run of another configuration: {diff}; choose another folder, or remove this one')
     else: _atomic(out/'config.json', lambda f: f.write(json.dumps(info, indent=1).encode()))
     return out
 
-# %% ../nbs/03_train_multigpu.ipynb #0ae1221e
-def _check_features(config, features, frame, fold):
-    "Refuse features of another set than the configuration's, and numbers that are none."
+# %% ../nbs/03_train_multigpu.ipynb #5eef18dd
+def _check_features(config, features, frame):
+    "Refuse features and a table that do not belong together, or not to the configuration."
     name = getattr(features, 'features', config.features)
     if name!=config.features: raise ValueError(f'the features at hand are {name}, the configuration says features={config.features!r}')
     if len(features)!=len(frame): raise ValueError(f'{len(features)} utterances of features and {len(frame)} rows in the table: they must be aligned')
+    if lacks := [c for c in ('path','speaker','emotion') if c not in frame]: raise ValueError(f'the table lacks {", ".join(lacks)}; a corpus table has them (see corpora.read_corpus)')
+    if frame.emotion.isna().any(): raise ValueError(f'{frame.index[frame.emotion.isna()][0]} has no emotion; leave it out')
+    if frame.emotion.nunique()<2: raise ValueError(f'all {len(frame)} utterances are labelled {frame.emotion.iloc[0]}; at least two emotions are needed')
+
+def _checked_fold(fold, n):
+    "The fold with its parts as row numbers, each once."
+    return replace(fold, **{p:_checked_rows(rows, n) if len(rows) else np.zeros(0, int) for p,rows in (('train', fold.train), ('valid', fold.valid), ('test', fold.test))})
+
+def _check_numbers(features, frame, fold):
+    "Refuse features that are no matrices of one width, or no numbers, by name."
+    width = np.shape(features[int(fold.train[0])])[-1]
+    odd = [str(frame.index[i]) for i in np.concatenate([fold.train, fold.valid, fold.test]) if np.ndim(features[int(i)])!=2 or np.shape(features[int(i)])[1]!=width or not len(features[int(i)])]
+    if odd: raise ValueError(f"features that are not [n_frames, {width}]: {', '.join(odd[:8])}{' …'*(len(odd)>8)}")
     bad = [str(frame.index[i]) for i in np.concatenate([fold.train, fold.valid, fold.test]) if not np.isfinite(features[int(i)]).all()]
     if bad: raise ValueError(f"NaN or infinite features: {', '.join(bad[:8])}{' …'*(len(bad)>8)}; leave these recordings out, or extract them again")
 
-# %% ../nbs/03_train_multigpu.ipynb #242e845e
+# %% ../nbs/03_train_multigpu.ipynb #e6ecd8cf
 def _fixed_batches(view, labels, rows, batch_size, multiple):
     "Batches that don't change, two of them at least, so that Keras leaves the time axis free."
     return BucketIterator(view, labels, rows, batch_size=min(batch_size, max(1, -(-len(rows)//2))), multiple=multiple, shuffle=False)
@@ -523,7 +555,7 @@ def _fixed_batches(view, labels, rows, batch_size, multiple):
 def _iterators(config, view, labels, fold):
     "Training batches that change, validation batches that don't."
     multiple = config.stack*(32 if keras.backend.backend()=='jax' else 1)    # JAX compiles anew for every length of a batch
-    training = BucketIterator(view, labels, fold.train, batch_size=config.batch_size, n_buckets=config.n_buckets, max_frames=config.max_frames or None, multiple=multiple, seed=config.random_seed)
+    training = BucketIterator(view, labels, fold.train, batch_size=config.batch_size, n_buckets=config.n_buckets, max_frames=config.max_frames or None, multiple=multiple, spare=multiple, seed=config.random_seed)
     return (augmented(training, mix=config.mix, noise=config.noise),
             _fixed_batches(view, labels, fold.valid, config.batch_size, multiple) if len(fold.valid) else None)
 
@@ -532,10 +564,10 @@ def _class_weights(labels):
     n = np.bincount(labels)
     return (len(labels)/(np.count_nonzero(n)*n.clip(1))).astype(np.float32)
 
-# %% ../nbs/03_train_multigpu.ipynb #5ee96e8a
-def predict_logits(model,              # from `build_model`
-                   features,           # normalised, indexable
-                   rows,               # which
+# %% ../nbs/03_train_multigpu.ipynb #0b6b1309
+def predict_logits(model:keras.Model,  # from `build_model`
+                   features:Sequence,  # normalised, indexable
+                   rows:Sequence[int], # which
                    batch_size:int=128, # utterances in a batch
                    multiple:int=1,     # the model's `stack`
                   )->np.ndarray:       # logits [n_rows, n_classes], in the order of `rows`
@@ -545,7 +577,7 @@ def predict_logits(model,              # from `build_model`
     at = {r:i for i,r in enumerate(np.concatenate(it.plan))}
     return logits[[at[r] for r in rows]]
 
-# %% ../nbs/03_train_multigpu.ipynb #46880320
+# %% ../nbs/03_train_multigpu.ipynb #4dd0ee53
 def _score(logits, labels):
     "UAR, WA and loss of one part."
     p = np.exp(logits - logits.max(1, keepdims=True)); p /= p.sum(1, keepdims=True)
@@ -557,8 +589,11 @@ def _finish(out, model, config, view, frame, labels, fold, classes, history):
     metrics = {}
     for part in ('train', 'valid', 'test'):
         rows, p = getattr(fold, part), np.zeros((0, len(classes)))
-        if len(rows): p, metrics[part] = _score(predict_logits(model, view, rows, config.batch_size, config.stack), labels[rows])
-    table = frame.iloc[fold.test].reset_index()[['name','speaker']].assign(truth=frame.emotion.to_numpy()[fold.test])
+        if not len(rows): continue
+        logits = predict_logits(model, view, rows, config.batch_size, config.stack)
+        if not np.isfinite(logits).all(): raise FloatingPointError(f'the trained model gives NaN for {frame.index[rows[np.flatnonzero(~np.isfinite(logits).all(1))[0]]]}; lower learning_rate, or set clip_norm')
+        p, metrics[part] = _score(logits, labels[rows])
+    table = pd.DataFrame({'name':frame.index[fold.test], **{k:frame[c].to_numpy()[fold.test] for k,c in (('speaker','speaker'), ('truth','emotion'))}})
     table = pd.concat([table, pd.DataFrame(p.round(6), columns=classes)], axis=1)
     _atomic(out/'history.csv', lambda f: f.write(pd.DataFrame(history).to_csv(index=False).encode()))
     _atomic(out/'predictions.csv', lambda f: f.write(table.to_csv(index=False).encode()))
@@ -594,24 +629,27 @@ def everything(frame:pd.DataFrame # corpus table
     none = np.zeros(0, int)
     return Fold('everything', np.arange(len(frame)), none, none, 'speaker')
 
-# %% ../nbs/03_train_multigpu.ipynb #b2a31e9c
+# %% ../nbs/03_train_multigpu.ipynb #03adb4e8
 def train(config:TrainConfig,      # everything that decides the training
-          features,                # `FeatureStore`, or anything indexable that gives [n_frames, n_features]
+          features:Sequence,       # `FeatureStore`, or anything indexable that gives [n_frames, n_features]
           frame:pd.DataFrame,      # corpus table, rows aligned with `features`
-          fold,                    # rows to train, validate and test on
-          out,                     # folder of the run; an unfinished run of the same configuration goes on
+          fold:Fold,               # rows to train, validate and test on
+          out:str|Path,            # folder of the run; an unfinished run of the same configuration goes on
           devices:tuple=(),        # train on these (default: the machines of `TF_CONFIG`, else all GPUs, else one device)
-          bar=None,                # tqdm bar to advance by one an epoch (default: one of its own)
+          bar:tqdm=None,           # tqdm bar to advance by one an epoch (default: one of its own)
           curves:bool=False,       # draw the learning curves as it goes? (in a notebook)
           tensorboard:bool=False,  # write logs for TensorBoard into the run's folder?
           resume:bool=True,        # False: start again, whatever run the folder holds
          )->Run:
     "Train one model on one fold."
+    _check_features(config, features, frame)
+    devices = _checked_devices(devices)
+    fold = _checked_fold(fold, len(frame))
     assert_no_leak(frame, fold)
-    _check_features(config, features, frame, fold)
+    _check_numbers(features, frame, fold)
     if config.join_validation: fold = replace(fold, train=np.sort(np.append(fold.train, fold.valid)), valid=fold.valid[:0])
     if config.patience and not len(fold.valid): raise ValueError(f'patience={config.patience} needs validation rows, and fold {fold.name} has none; set it to 0')
-    classes, machines, strategy = classes_of(frame), cluster()[1], _strategy(tuple(devices))
+    classes, machines, strategy = classes_of(frame), cluster()[1], _strategy(devices)
     labels = frame.emotion.map(classes.index).to_numpy()
     view, cmvn = normalised(config, features, frame, fold)
     out = _open_run(out, _describe(config, features, frame, fold, classes, cmvn), resume)
@@ -723,11 +761,11 @@ def _epoch_logs(totals, validation):
     seen = n>0
     return dict(loss=totals[0]/n.sum(), uar=(matrix.diagonal()[seen]/n[seen]).mean(), wa=matrix.trace()/n.sum(), **{f'val_{k}':v for k,v in validation.items()})
 
-# %% ../nbs/03_train_multigpu.ipynb #1e4f1f4d
+# %% ../nbs/03_train_multigpu.ipynb #1a28c340
 SPEAKER_HELP = r"regular expression whose first group is the speaker in a recording's path (corpus folder), such as '/(\w+?)_'"
 
 def corpus_root(corpus:str,  # demo, or a name in `CORPORA`
-                root=None,   # its folder; the demo is spoken into it, or into the cache
+                root:str=None, # its folder; the demo is spoken into it, or into the cache
                )->tuple:     # name in `CORPORA`, folder
     "Where a corpus is; the demo is spoken if it isn't there yet."
     if corpus=='demo':
@@ -745,31 +783,35 @@ def reader_options(corpus:str,  # name in `CORPORA`
     if corpus!='folder': raise CorpusError(f'--speaker is for the corpus folder; {corpus} knows its speakers')
     return dict(speaker=speaker)
 
-# %% ../nbs/03_train_multigpu.ipynb #7552fe86
+# %% ../nbs/03_train_multigpu.ipynb #556a198e
 def _parser():
     "Options of `ser_train`: the data's, and one a field of `TrainConfig`."
-    from argparse import SUPPRESS, ArgumentParser, ArgumentDefaultsHelpFormatter, BooleanOptionalAction
+    from argparse import SUPPRESS, ArgumentParser, ArgumentDefaultsHelpFormatter, ArgumentTypeError, BooleanOptionalAction
     from fastcore.docments import docments
     p = ArgumentParser('ser_train', description='Train one model on one fold; the same command goes on where it was stopped.', formatter_class=ArgumentDefaultsHelpFormatter)
-    p.add_argument('--corpus', default='demo', help=f'demo, or one of {", ".join(CORPORA)}')
+    data = p.add_mutually_exclusive_group()
+    data.add_argument('--corpus', default='demo', help=f'demo, or one of {", ".join(CORPORA)}')
+    data.add_argument('--store', help='folder of a feature store to take instead of a corpus')
     p.add_argument('--root', help='folder of the corpus')
-    p.add_argument('--store', help='folder of a feature store to take instead of a corpus')
     p.add_argument('--labels', default='six', choices=LABEL_SETS, help='label set')
     p.add_argument('--speaker', help=SPEAKER_HELP)
     p.add_argument('--by', default='speaker', help='what the folds keep apart: session, speaker, text or random')
     p.add_argument('--folds', type=int, help='number of folds (default: one a session or speaker)')
-    p.add_argument('--fold', type=lambda s: s if s=='all' else int(s), default=0, help='which fold tests; all: train on everything, test nothing')
+    def number_or_all(s): return s if s=='all' else int(s)
+    p.add_argument('--fold', type=number_or_all, default=0, help='which fold tests; all: train on everything, test nothing')
     p.add_argument('--out', default='ser_runs/run', help='folder of the run')
     p.add_argument('--resume', action=BooleanOptionalAction, default=True, help='go on with the unfinished run that is there; else start again')
     p.add_argument('--recipe', default='quick', choices=RECIPES, help='what the options below start from')
     p.add_argument('--tensorboard', action='store_true', help="write logs for TensorBoard into the run's folder")
-    def yes_or_no(s): return dict(yes=True, true=True, no=False, false=False)[s.lower()]
+    def yes_or_no(s):
+        if s.lower() not in ('yes','true','no','false'): raise ArgumentTypeError(f'{s!r}: must be yes or no')
+        return s.lower() in ('yes','true')
     for f in fields(TrainConfig):
         t = type(f.default)
         p.add_argument(f'--{f.name}', type=yes_or_no if t is bool else t, default=SUPPRESS, help=f'{docments(TrainConfig).get(f.name)} (default: the recipe\'s)')
     return p
 
-# %% ../nbs/03_train_multigpu.ipynb #916db5a1
+# %% ../nbs/03_train_multigpu.ipynb #e1286917
 def _again(why):
     "Start this very command over."
     print(f'ser_train: {why}', file=sys.stderr, flush=True)
@@ -778,7 +820,7 @@ def _again(why):
 
 def _data(a, features, out):
     "The features and the table that `ser_train`'s options name."
-    if a['store']:
+    if a['store'] is not None:
         if a['root'] or a['speaker']: raise ValueError('--store takes the place of a corpus: leave --root and --speaker away')
         return load_store(a['store'], a['labels'])
     name, root = corpus_root(a['corpus'], a['root'])
@@ -793,14 +835,15 @@ def _fold(frame, by, k, which):
 
 
 
-# %% ../nbs/03_train_multigpu.ipynb #a1910292
-def ser_train(argv=None # arguments (default: the command line's)
+# %% ../nbs/03_train_multigpu.ipynb #49500afb
+def ser_train(argv:list=None # arguments (default: the command line's)
              ):
     "Console script: train one fold."
     a = vars(_parser().parse_args(argv))
     with console('ser_train'):
         config = TrainConfig.recipe(a['recipe'], **{f.name:a[f.name] for f in fields(TrainConfig) if f.name in a})
         out, (k, machines) = Path(a['out']), cluster()
+        if not out.name: raise ValueError(f'--out {a["out"]!r}: the run needs a folder of its own, with a name')
         if k: out = out.with_name(f'{out.name}-machine{k}')                     # where machines share a disk
         with alone(out):
             store, frame = _data(a, config.features, out)
