@@ -15,7 +15,7 @@ from ser_nbdev.corpora import CorpusError, console, folds, read_corpus, relabel
 from ser_nbdev.features import load_audio
 from ser_nbdev.results import bootstrap_ci, macro_f1, uar, wa
 from ser_nbdev.store import extract_corpus
-from ser_nbdev.train import LABEL_SETS, TrainConfig, classes_of, corpus_root, train
+from ser_nbdev.train import LABEL_SETS, SPEAKER_HELP, TrainConfig, classes_of, corpus_root, reader_options, train
 
 SETS, NORMALISE = ('IS09', 'eGeMAPSv02', 'ComParE_2016'), ('global', 'speaker')
 CS = 10.**np.arange(-5, 1)                      # of the SVM
@@ -30,7 +30,7 @@ def kept(path, make):
 def corpus(a):
     "Corpus table and folds; without --labels every emotion stays that has a name."
     name, root = corpus_root(a.corpus, a.root)
-    df = read_corpus(name, root)
+    df = read_corpus(name, root, **reader_options(name, a.speaker))
     if a.labels: df = relabel(df, LABEL_SETS[a.labels])
     df = df[~df.emotion.isin(['xxx','oth']) & df.duration.notna()]
     return df, folds(df, by='session' if name=='iemocap' else 'speaker', k=a.folds)
@@ -131,6 +131,7 @@ def run(a):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--corpus', default='emodb', help='demo, or a corpus that ser_corpora lists'); p.add_argument('--root', help='its folder')
+    p.add_argument('--speaker', help=SPEAKER_HELP)
     p.add_argument('--labels', choices=LABEL_SETS, help='label set (default: all emotions of the corpus)'); p.add_argument('--folds', type=int, help='number of folds (default: one a speaker; iemocap and demo: a session)')
     p.add_argument('--seeds', type=int, default=5, help='models of the ensemble'); p.add_argument('--only', choices=('svm','model'), help='one half of the table')
     p.add_argument('--jobs', type=int, default=2, help='processes that run openSMILE, 2 or more')
