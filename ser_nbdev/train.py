@@ -278,7 +278,7 @@ def _checked_devices(devices):
     "A tuple of names of devices that are there."
     if not devices: return ()
     there = [d.lower() for d in keras.distribution.list_devices()]
-    if isinstance(devices, str) or (missing := [d for d in devices if d.lower() not in there]):
+    if isinstance(devices, str) or not {d.lower() for d in devices}<=set(there):
         raise ValueError(f'devices={devices!r}: must be a tuple of names; there are {", ".join(there)}')
     return tuple(devices)
 
