@@ -351,7 +351,7 @@ def plot_curves(c:Comparison,        # what to draw
     for ax,k in zip(axs, what): ax[0].set_ylabel(dict(loss='cross-entropy', uar='UAR', wa='accuracy (WA)')[k])
     return axs
 
-# %% ../nbs/04_results.ipynb #c1d38174
+# %% ../nbs/04_results.ipynb #7ff33e2a
 PUBLISHED = dict(training=.45, validation=.42) # accuracy with dropout that the original's README reports: IEMOCAP, six classes, random split
 
 def plot_original(c:Comparison, # run a
@@ -360,7 +360,7 @@ def plot_original(c:Comparison, # run a
     "Accuracy and loss of both arms, with the accuracies that the original published."
     axs = plot_curves(c, ('wa','loss'))
     for (part,y),style in zip(PUBLISHED.items(), ('-','--')): axs[0][0].axhline(y, ls=style, color='black', lw=1, label=f"the original's {part}: {y:.0%}")
-    axs[0][0].legend(fontsize=7, loc='lower right'); axs[0][0].figure.suptitle(title)
+    axs[0][0].legend(fontsize=7, loc='center right'); axs[0][0].figure.suptitle(title)
     return axs
 
 # %% ../nbs/04_results.ipynb #934dd1e0
