@@ -26,7 +26,7 @@ from .corpora import CORPORA, CorpusError, Fold, SIX, FOUR, SEED7, assert_no_lea
 from .features import Normalised, fit_cmvn
 from .store import FeatureStore, _atomic, alone, extract_corpus
 
-# %% ../nbs/03_train_multigpu.ipynb #bea65e4c
+# %% ../nbs/03_train_multigpu.ipynb #4da68026
 @dataclass(frozen=True)
 class TrainConfig:
     "Everything that decides a training. The defaults are the original's README."
@@ -39,7 +39,8 @@ class TrainConfig:
     dropout_rate:float = 0.2      # between the last LSTM layer and the output; 0: none
     input_dropout:float = 0.      # share of the inputs dropped in training
     layer_dropout:float = 0.      # share dropped between the LSTM layers
-    functionals:int = 0           # hidden units that see mean and deviation of each feature over the utterance; 0: none do
+    functionals:int = 0           # hidden units that see mean and deviation of each feature over the utterance, and answer beside the LSTM; 0: none do
+    centred:bool = False          # the LSTM sees each utterance less its mean
     stack:int = 1                 # consecutive frames joined to one step
     batch_size:int = 128          # utterances in a batch
     max_frames:int = 0            # bound the frames of a batch, padding included, instead of its utterances; 0: don't
@@ -78,13 +79,13 @@ def _check(c):
             if not ok(getattr(c, n)): raise ValueError(f'{n}={getattr(c, n)!r}: must be {what}')
     if c.patience and c.weight_average: raise ValueError(f'patience={c.patience} keeps the best epoch and weight_average={c.weight_average} a mean of many; set one of them to 0')
 
-# %% ../nbs/03_train_multigpu.ipynb #b77a677b
+# %% ../nbs/03_train_multigpu.ipynb #d6e50c27
 RECIPES = dict(
     seed = dict(),
     gpu_script = dict(features='lld32', layers=3, batch_size=16, learning_rate=1e-3, weight_average=0.9999),
     quick = dict(features='lld32', stack=4, batch_size=32, epochs=15, learning_rate=3e-3, schedule='cosine', clip_norm=1.),
     modern = dict(features='lld43', stack=8, batch_size=32, epochs=20, learning_rate=2e-3, schedule='cosine', clip_norm=1., class_weights=True, dropout_rate=.5,
-                  input_dropout=.2, layer_dropout=.3, functionals=512, mix=.4, join_validation=True))
+                  input_dropout=.2, layer_dropout=.3, functionals=512, centred=True, mix=.4, join_validation=True))
 
 @patch(cls_method=True)
 def recipe(cls:TrainConfig,
@@ -106,7 +107,7 @@ def seed(cls:TrainConfig,
 def modern(cls:TrainConfig,
            **changes # fields to set otherwise
           )->TrainConfig:
-    "What did best on development speakers, by far with normalise='speaker', for which a speaker's other recordings must be at hand."
+    "What did best on development speakers; better with normalise='speaker', for which a speaker's other recordings must be at hand."
     return cls.recipe('modern', **changes)
 
 # %% ../nbs/03_train_multigpu.ipynb #1b66aec1
@@ -284,8 +285,8 @@ def _checked_devices(devices):
 
 def _scope(strategy): return strategy.scope() if strategy else contextlib.nullcontext()
 
-# %% ../nbs/03_train_multigpu.ipynb #3e2df285
-_ARCHITECTURE = ('units', 'layers', 'attention', 'attn_length', 'dropout_rate', 'stack', 'input_dropout', 'layer_dropout', 'functionals')
+# %% ../nbs/03_train_multigpu.ipynb #65f73f6e
+_ARCHITECTURE = ('units', 'layers', 'attention', 'attn_length', 'dropout_rate', 'stack', 'input_dropout', 'layer_dropout', 'functionals', 'centred')
 
 @contextlib.contextmanager
 def _precision(policy):
