@@ -1,7 +1,7 @@
 """What each part of the modern recipe gives, on development speakers alone: the first half of the corpus' speakers by name, each tested once while the
 others of that half train. The other half is neither read nor normalised with. One line an arm is printed and added to the CSV.
 
-    python benchmarks/ablation.py --root CORPUS [--corpus emodb] [--seeds 2] [--normalise speaker] [--arms all_parts without_noise]"""
+    python benchmarks/ablation.py --root CORPUS [--corpus emodb] [--seeds 2] [--normalise speaker] [--arms modern without_mix]"""
 import argparse, json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,10 +10,11 @@ from ser_nbdev.corpora import folds
 from ser_nbdev.results import uar
 from ser_nbdev.train import Rows, TrainConfig, load_features, train
 
-def arm(**changes): return TrainConfig.modern(**{'noise':.3, 'epochs':10, **changes}) # what `modern` was before these arms were run
+ARMS = dict(modern={}, without_functionals=dict(functionals=0), without_centring=dict(centred=False), without_mix=dict(mix=0.), without_class_weights=dict(class_weights=False),
+            without_dropout=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.), with_noise=dict(noise=.3), with_lld32=dict(features='lld32'), constant_rate=dict(schedule='constant', learning_rate=1e-3),
+            without_clipping=dict(clip_norm=0.), stack_4=dict(stack=4), twice_the_epochs=dict(epochs=40))
 
-ARMS = dict(modern=TrainConfig.modern(), quick=TrainConfig.recipe('quick', join_validation=True), all_parts=arm(), without_functionals=arm(functionals=0), without_mix=arm(mix=0.), without_noise=arm(noise=0.),
-            without_dropout=arm(dropout_rate=0., input_dropout=0., layer_dropout=0.), without_class_weights=arm(class_weights=False), with_lld32=arm(features='lld32'), twice_the_epochs=arm(epochs=20))
+def configuration(name): return TrainConfig.recipe('quick', join_validation=True) if name=='quick' else TrainConfig.modern(**ARMS[name])
 
 def score(config, corpus, root, work, seed, name):
     "Test predictions of all development folds."
@@ -27,11 +28,11 @@ def score(config, corpus, root, work, seed, name):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--corpus', default='emodb'); p.add_argument('--root', required=True); p.add_argument('--seeds', type=int, default=2)
-    p.add_argument('--normalise', default='global'); p.add_argument('--arms', nargs='*', default=list(ARMS), choices=ARMS)
+    p.add_argument('--normalise', default='global'); p.add_argument('--arms', nargs='*', default=['quick', *ARMS], choices=['quick', *ARMS])
     p.add_argument('--work', default='ser_runs/ablation'); p.add_argument('--csv', default='nbs/runs/ablation/arms.csv')
     a = p.parse_args()
     for name in a.arms:
-        config, uars, nlls = replace(ARMS[name], normalise=a.normalise), [], []
+        config, uars, nlls = replace(configuration(name), normalise=a.normalise), [], []
         for seed in range(a.seeds):
             table, classes = score(config, a.corpus, a.root, Path(a.work), seed, name)
             said = np.array(classes)[table[classes].to_numpy().argmax(1)]
