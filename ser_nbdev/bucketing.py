@@ -6,13 +6,14 @@
 __all__ = ['padding_waste', 'plan_epoch', 'BucketIterator', 'pad_batch', 'to_tf_dataset']
 
 # %% ../nbs/01_bucketing.ipynb #d17270f0
+from collections.abc import Sequence
 import numpy as np
 from fastcore.basics import patch
 
 # %% ../nbs/01_bucketing.ipynb #40efc32a
-def padding_waste(lengths,    # frames of each utterance, int [n]
-                  batches,    # one epoch: a list of integer arrays, each the rows of one batch
-                 )->float:    # padded frames / all frames, in [0, 1)
+def padding_waste(lengths:np.ndarray, # frames of each utterance, int [n]
+                  batches:list,       # one epoch: a list of integer arrays, each the rows of one batch
+                 )->float:            # padded frames / all frames, in [0, 1)
     "Share of the frames of an epoch that are padding."
     padded = sum(lengths[b].max()*len(b) for b in batches)
     return float(1 - sum(lengths[b].sum() for b in batches)/padded)
@@ -91,9 +92,9 @@ def _checked_labels(labels, n):
 class BucketIterator:
     "Batches of similar length, every utterance exactly once an epoch."
     def __init__(self,
-        features,             # anything indexable that gives `[n_frames, n_features]` arrays
-        labels,               # class of each utterance, int [n]
-        rows=None,            # rows of `features` and `labels` to use (default: all)
+        features:Sequence,    # anything indexable that gives `[n_frames, n_features]` arrays
+        labels:Sequence[int], # class of each utterance, int [n]
+        rows:Sequence[int]=None,# rows of `features` and `labels` to use (default: all)
         batch_size:int=128,   # utterances in a batch, at most
         n_buckets:int=7,      # groups of similar length that an epoch draws from
         seed:int=0,           # with the epoch's number decides all that is random
@@ -133,7 +134,7 @@ def set_epoch(self:BucketIterator,
     self.plan = [self.rows[p] for p in plan]
 
 # %% ../nbs/01_bucketing.ipynb #9d92a9a6
-def pad_batch(xs,              # list of arrays [n_frames, n_features]
+def pad_batch(xs:Sequence,     # list of arrays [n_frames, n_features]
               multiple:int=1,  # pad to a multiple of this many frames
               longest:int=0,   # pad to this many at least
              )->tuple:         # block float32 [B, T, F] and mask bool [B, T], True where a frame is real

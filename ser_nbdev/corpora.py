@@ -14,6 +14,7 @@ __all__ = ['EMOTIONS', 'COLOURS', 'CORPORA', 'AUDIO', 'COLUMNS', 'IEMOCAP_LABELS
 
 # %% ../nbs/10_corpora.ipynb #55e8a45c
 import csv, filecmp, gzip, hashlib, json, os, pickle, re, shutil, signal, sys, threading, warnings
+from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ CORPORA = {}
 # %% ../nbs/10_corpora.ipynb #b7bdab0f
 AUDIO = ('.wav', '.flac', '.ogg', '.mp3')
 
-def printable(name # of a file or an utterance
+def printable(name:str # of a file or an utterance
              )->str: # the same, anything that is no UTF-8 as `\udce9`
     "A name that can be printed and stored."
     return str(name).encode('utf-8', 'backslashreplace').decode()
@@ -69,7 +70,7 @@ def audio_files(root:Path,         # folder to look in, sub-folders too
     return sorted(p for p in set(found).difference(odd) if '__MACOSX' not in p.parts)
 
 # %% ../nbs/10_corpora.ipynb #dd9c2433
-def duration(path # of a recording
+def duration(path:str|Path # of a recording
             )->float: # seconds; NaN where the file is missing or no audio
     "Duration from the file's header."
     import soundfile as sf
@@ -107,7 +108,7 @@ def _read(name:str, root, **kwargs)->tuple[pd.DataFrame,list[str]]: # the table,
 
 # %% ../nbs/10_corpora.ipynb #98787f68
 def read_corpus(name:str, # key in `CORPORA`
-                root,     # the corpus' folder (for a manifest: its file)
+                root:str|Path, # the corpus' folder (for a manifest: its file)
                 **kwargs  # what this reader takes besides
                )->pd.DataFrame: # a row an utterance, index `name`; path emotion speaker session gender text duration, then what else is known
     "A corpus as a table; a label without a recording keeps its row (no duration), and is warned of, as is a recording without a label."
@@ -258,7 +259,7 @@ def _fake_dialogue(session:Path, name:str, turns:pd.DataFrame, i:int): # labels,
     (d/'transcriptions'/f'{name}.txt').write_bytes('\r\n'.join(said).encode('latin-1'))
 
 # %% ../nbs/10_corpora.ipynb #93252d0c
-def fake_iemocap(root,             # folder to make
+def fake_iemocap(root:str|Path,    # folder to make
                  counts:dict=None, # label -> turns; None: a few of each
                  dialogues:int=12, # how many of the release's 151
                  seed:int=0        # of who says what
@@ -566,7 +567,7 @@ def _fake_manifest(root):
 
 # %% ../nbs/10_corpora.ipynb #45531f96
 def fake_corpus(name:str, # key in `CORPORA`
-                root      # folder to make (for a manifest: the file)
+                root:str|Path # folder to make (for a manifest: the file)
                )->pd.DataFrame: # the truth: what `read_corpus(name, root)` has to give
     "A tiny made-up copy of a corpus, one utterance of each label at least."
     makers = dict(iemocap=fake_iemocap, emodb=_fake_emodb, ravdess=_fake_ravdess, crema_d=_fake_crema_d, savee=_fake_savee, tess=_fake_tess, nemo=_fake_nemo, folder=_fake_folder, manifest=_fake_manifest)
@@ -609,7 +610,7 @@ def _listen(path)->dict|None: # sampling rate, fingerprint, clipped, silent; Non
 
 # %% ../nbs/10_corpora.ipynb #0e18d85b
 def validate(name:str,        # key in `CORPORA`
-             root,            # the corpus' folder
+             root:str|Path,   # the corpus' folder
              audio:bool=True, # listen to every file; False: labels and headers only
              **kwargs         # what this reader takes besides
             )->Report:
@@ -791,8 +792,8 @@ def folds(df:pd.DataFrame,   # a corpus table
     return made
 
 # %% ../nbs/10_corpora.ipynb #9f3c54a9
-def turn_table(names, # IEMOCAP turns
-               labels # their emotions, codes
+def turn_table(names:Sequence[str], # IEMOCAP turns
+               labels:Sequence # their emotions, codes
               )->pd.DataFrame: # a corpus table without audio, in the order given
     "A corpus table from names of turns."
     df = pd.DataFrame([dict(name=n, path='', emotion=l, text='', duration=np.nan) | turn_columns(n) for n, l in zip(names, labels)]).set_index('name')
@@ -805,7 +806,7 @@ def _why_not(row:list, seen:set)->str: # what is wrong with a row of the label t
     if row[1] not in IEMOCAP_LABELS: return f'{row[1]!r} is no label'
     return f'{row[0]} occurs twice' if row[0] in seen else ''
 
-def read_label_table(path # CSV file with the heading `Name,Label`
+def read_label_table(path:str|Path # CSV file with the heading `Name,Label`
                     )->tuple[pd.DataFrame,pd.DataFrame]: # corpus table without audio; rows that are no utterance: line, row, reason
     "The original project's label table."
     try:
@@ -920,7 +921,7 @@ def _frame(x:_Node)->pd.DataFrame: # the table a tree of nodes stands for
     return pd.DataFrame({n:pd.Series([_cell(c) for c in columns[i]], dtype=object) for i, n in enumerate(names)})
 
 # %% ../nbs/10_corpora.ipynb #160494e7
-def load_feature_pickle(path,                     # gzip pickle (or a bare one) of a DataFrame
+def load_feature_pickle(path:str|Path,            # gzip pickle (or a bare one) of a DataFrame
                         max_bytes:int=2**30       # how much it may unpack to; a hostile file can take many times that in memory
                        )->pd.DataFrame:           # columns Features [n_frames, n_features], Name and Label where the file has it
     "The original project's features, read without running anything of the file's."
@@ -939,7 +940,7 @@ def load_feature_pickle(path,                     # gzip pickle (or a bare one) 
 def _in_vocabulary_order(found)->list: return sorted(set(found), key=lambda c: (list(EMOTIONS).index(c) if c in EMOTIONS else 99, c))
 
 def plot_balance(df:pd.DataFrame, # a corpus table
-                 ax=None          # axes to draw on
+                 ax=None   # axes to draw on
                 ):                # the axes
     "Utterances of each speaker, by emotion."
     import matplotlib.pyplot as plt
@@ -954,7 +955,7 @@ def plot_balance(df:pd.DataFrame, # a corpus table
 
 # %% ../nbs/10_corpora.ipynb #96d5b4cc
 def plot_durations(df:pd.DataFrame, # a corpus table
-                   ax=None          # axes to draw on
+                   ax=None   # axes to draw on
                   ):                # the axes
     "Histogram of durations for each emotion, with its median."
     import matplotlib.pyplot as plt
@@ -971,7 +972,7 @@ def plot_durations(df:pd.DataFrame, # a corpus table
 
 # %% ../nbs/10_corpora.ipynb #d89eef49
 def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
-                   ax=None          # axes to draw on
+                   ax=None   # axes to draw on
                   ):                # the axes
     "Turns of each speaker to each other one in the same dialogue."
     import matplotlib.pyplot as plt

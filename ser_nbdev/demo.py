@@ -406,7 +406,7 @@ def _claim(root:Path, readme:str):
     _write(mark, lambda p: p.write_bytes(readme.encode()))
 
 # %% ../nbs/11_demo.ipynb #c58a9b84
-def speak_corpus(root,                  # folder to speak into: empty, or with a demo that was interrupted
+def speak_corpus(root:str|Path,         # folder to speak into: empty, or with a demo that was interrupted
                  n_per_speaker:int=48,  # utterances of the six emotions a speaker, at least 6
                  seed:int=0,            # another seed, another corpus by the same ten voices
                 )->Path:                # the root

@@ -63,7 +63,7 @@ def _trim(y:np.ndarray, # waveform at 16 kHz [n_samples]
     from librosa.effects import trim
     return trim(y, top_db=db, frame_length=SR//40, hop_length=SR//40)[0]
 
-def load_audio(path,                     # file of any format, rate, depth and number of channels that libsndfile reads
+def load_audio(path:str|Path,            # file of any format, rate, depth and number of channels that libsndfile reads
                trim_db:float|None=None,  # cut off both ends what is so much quieter than the loudest 25 ms, dB (default: cut nothing)
               )->np.ndarray:             # float32 mono at 16 kHz in [-1, 1], [n_samples]
     "Read a recording; nothing is scaled, and nothing trimmed unless asked."
@@ -383,7 +383,7 @@ FEATURE_SETS = {s.name: s for s in (FeatureSet('mfcc20', 1, tuple(f'mfcc{i}' for
                                     FeatureSet('lld32', 1, (*_LLD, *('d_'+c for c in _LLD)), lld),
                                     FeatureSet('lld43', 1, ('F0_semitones', *_LLD[1:], 'd_F0_semitones', *('d_'+c for c in _LLD[1:]), *_VOICE), lld43))}
 
-def feature_set(features     # name of a registered set, or a set
+def feature_set(features:str|FeatureSet # name of a registered set, or a set
                )->FeatureSet: # the set
     "Look a feature set up."
     if isinstance(features, FeatureSet): return features
@@ -448,7 +448,7 @@ class CMVN:
                 ): self.stats = stats
     def __call__(self,
                  x:np.ndarray,  # [n_frames, n_features]
-                 speaker=None,  # whose they are, where there is one a speaker
+                 speaker:str=None, # whose they are, where there is one a speaker
                 )->np.ndarray:  # float32, same shape
         "Normalised features."
         key = None if None in self.stats else speaker
@@ -478,8 +478,8 @@ def _plain_speakers(speakers, # one a recording, or None
     return speakers
 
 # %% ../nbs/00_features.ipynb #987d6d98
-def fit_cmvn(features,                # indexable, gives [n_frames, n_features]
-             rows=None,               # positions it may look at: the training rows (default: all)
+def fit_cmvn(features:Sequence,       # indexable, gives [n_frames, n_features]
+             rows:Sequence[int]=None, # positions it may look at: the training rows (default: all)
              speakers:Sequence|None=None, # speaker of every position; None: one mean and deviation for all
             )->CMVN:
     "Mean and deviation over all frames, one recording at a time and in double precision."
@@ -496,7 +496,7 @@ def fit_cmvn(features,                # indexable, gives [n_frames, n_features]
 class Normalised:
     "A view of features that normalises what it hands out."
     def __init__(self,
-                 features,      # indexable, gives [n_frames, n_features]
+                 features:Sequence, # indexable, gives [n_frames, n_features]
                  cmvn:CMVN,     # from `fit_cmvn`
                  speakers:Sequence|None=None, # speaker of every position, where there is one a speaker
                 ): self.features, self.cmvn, self.speakers = features, cmvn, _plain_speakers(speakers, len(features))

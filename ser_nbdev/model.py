@@ -8,6 +8,7 @@ __all__ = ['ATTENTION', 'AttentionPooling', 'WindowAttentionCell', 'StackFrames'
 
 # %% ../nbs/02_model.ipynb #e5ba55ac
 import contextlib, logging, os
+from collections.abc import Sequence
 import numpy as np
 
 # %% ../nbs/02_model.ipynb #cca615f8
@@ -147,8 +148,8 @@ class Functionals(keras.layers.Layer):
     def compute_output_shape(self, x_shape, mask_shape=None): return (x_shape[0], 4*x_shape[-1])
 
     def adapt(self,
-              features, # normalised, indexable, gives [n_frames, n_features]
-              rows,     # the training rows
+              features:Sequence,  # normalised, indexable, gives [n_frames, n_features]
+              rows:Sequence[int], # the training rows
              ):
         "Take centre and width from the training utterances."
         z = np.stack([_statistics(x, np.ones((len(x),1)), np) for x in (np.asarray(features[int(i)], np.float64) for i in rows)])

@@ -8,6 +8,7 @@ __all__ = ['StoreError', 'alone', 'source_identity', 'FeatureStore', 'extract_co
 # %% ../nbs/12_store.ipynb #c8f437f8
 import errno, hashlib, json, operator, os, re, time, uuid, warnings
 from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -45,7 +46,7 @@ def _atomic(path:Path, # file to write
 
 # %% ../nbs/12_store.ipynb #fadc0b63
 @contextmanager
-def alone(path # folder to work in
+def alone(path:str|Path # folder to work in
          ):
     "Keep a second process out of a folder; the lock goes with the process, however that ends."
     where = Path(path).absolute()
@@ -59,7 +60,7 @@ def alone(path # folder to work in
     finally: lock.release()
 
 # %% ../nbs/12_store.ipynb #e131a9dd
-def source_identity(path          # of a recording
+def source_identity(path:str|Path # of a recording
                    )->tuple[int,str]: # size in bytes and BLAKE2 hash of the content
     "What tells one recording from another."
     if os.path.exists(path) and not os.path.isfile(path): raise OSError(errno.EINVAL, 'a folder, pipe or device; give a file')
@@ -158,8 +159,8 @@ _OURS = ['n_frames', 'source_size', 'source_hash', 'shard', 'row'] # columns tha
 class FeatureStore:
     "Opened features: `store[i]` is a view `[n_frames, n_features]` into a memory-mapped file."
     def __init__(self,
-                 path,          # folder of the store
-                 features=None, # name of a feature set, or a set, that it has to hold (default: what it says it holds)
+                 path:str|Path, # folder of the store
+                 features:str|FeatureSet=None, # name of a feature set, or a set, that it has to hold (default: what it says it holds)
                 ):
         self.path, index = Path(path), Path(path)/'index.arrow'
         if not index.exists(): raise StoreError(f'{path}: no finished store; run extract_corpus (again), what is finished is kept')
@@ -458,9 +459,9 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
 
 # %% ../nbs/12_store.ipynb #ee16ce0b
 def write_store(df:pd.DataFrame,      # corpus table
-                arrays,               # one [n_frames, n_features] a row
-                features,             # name of a feature set, or a set
-                out,                  # folder of the store
+                arrays:Iterable,      # one [n_frames, n_features] a row
+                features:str|FeatureSet, # name of a feature set, or a set
+                out:str|Path,         # folder of the store
                 dtype:str='float32',  # or 'float16'
                )->FeatureStore:
     "Store arrays, one a row of the table."
