@@ -483,8 +483,8 @@ def fit_cmvn(features:Sequence,       # indexable, gives [n_frames, n_features]
              speakers:Sequence|None=None, # speaker of every position; None: one mean and deviation for all
             )->CMVN:
     "Mean and deviation over all frames, one recording at a time and in double precision."
-    sums, rows, keys = {}, np.arange(len(features)) if rows is None else np.asarray(rows), _plain_speakers(speakers, len(features))
-    for i in (np.flatnonzero(rows) if rows.dtype==bool else rows).tolist():
+    sums, which, keys = {}, np.arange(len(features)) if rows is None else np.asarray(rows), _plain_speakers(speakers, len(features))
+    for i in (np.flatnonzero(which) if which.dtype==bool else which).tolist():
         x = np.asarray(features[i], dtype=np.float64)
         n, a, b = sums.get(keys[i], (0, 0., 0.))
         sums[keys[i]] = n+len(x), a+x.sum(0), b+(x*x).sum(0)

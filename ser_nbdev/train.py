@@ -662,7 +662,7 @@ def train(config:TrainConfig,      # everything that decides the training
     if config.functionals: model.get_layer('functionals').adapt(view, fold.train)
     training, validation = _iterators(config, view, labels, fold)
     start = checkpoint.restore(model)
-    with contextlib.nullcontext(bar) if bar is not None else tqdm(total=config.epochs, desc=out.name, unit='epoch', leave=False) as bar:
+    with contextlib.nullcontext(bar) if bar is not None else tqdm(total=config.epochs, desc=Path(out).name, unit='epoch', leave=False) as bar:
         bar.update(start)
         if start<config.epochs and not checkpoint.done:
             (_fit_cluster if machines>1 else _fit)(config, model, training, validation, start, _class_weights(labels[fold.train]) if config.class_weights else None,
