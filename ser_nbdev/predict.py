@@ -197,7 +197,7 @@ def predict(self:Recognizer,
     if not isinstance(audio, (str, os.PathLike)): raise AudioError(f'a {type(audio).__name__} is no recording; give its path, or its samples as a NumPy array')
     return self._score([self._features(_utterance(audio), name=audio)])[0]
 
-# %% ../nbs/13_predict.ipynb #9617e0e2
+# %% ../nbs/13_predict.ipynb #5fd01768
 _GROUP = 256     # recordings whose features are in memory at once
 
 @patch
@@ -210,7 +210,7 @@ def _each(self:Recognizer, paths, max_frames):
     while group := [features(p) for p in islice(paths, _GROUP)]:
         good = [i for i,x in enumerate(group) if isinstance(x, np.ndarray)]
         most = max([max_frames, *(len(group[i]) for i in good)])
-        plan = BucketIterator(group, np.zeros(len(group)), good, max_frames=most, shuffle=False).plan if good else []
+        plan = BucketIterator(group, np.zeros(len(group), int), good, max_frames=most, shuffle=False).plan if good else []
         for rows in plan:
             for i,p in zip(rows, self._score([group[i] for i in rows])): group[i] = p
         yield from group
