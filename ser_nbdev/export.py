@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['export']
 
-# %% ../nbs/14_export.ipynb #a4ea3735
+# %% ../nbs/14_export.ipynb #21686f4b
 import json, tempfile
 from pathlib import Path
 import numpy as np
-from .model import StackFrames, keras, _quiet_stderr
+from .model import Either, StackFrames, keras, _quiet_stderr, _statistics
 from .predict import Recognizer, _reader
 
 # %% ../nbs/14_export.ipynb #10c3787c
@@ -54,7 +54,7 @@ def _export_saved_model(recognizer, path):
     readers = [_reader(_plain(m)) for m in recognizer.models]
     _save_tf(recognizer, readers, lambda frames, lengths: _tf_scores(recognizer, readers, frames, lengths), None, path)
 
-# %% ../nbs/14_export.ipynb #2934e55e
+# %% ../nbs/14_export.ipynb #a7294559
 def _tf_lstm(h, weights):
     "A bidirectional layer, written out: `h` [T, D] to every output [T, 2*units] and the last of both directions [1, 2*units]."
     import tensorflow as tf
@@ -68,44 +68,52 @@ def _tf_lstm(h, weights):
     a, b = run(*weights[:3], False), run(*weights[3:], True)
     return tf.concat([a, b], 1), tf.concat([a[-1:], b[:1]], 1)
 
+def _tf_dense(x, w, b): return x@w + b
+
 def _tf_attention(h, w, b, v):
     "`h` [T, D] to the weighted sum [1, D] and the weights [1, T]."
     import tensorflow as tf
-    a = tf.nn.softmax(tf.transpose(tf.matmul(tf.tanh(tf.matmul(h, w) + b), v)))
+    a = tf.nn.softmax(tf.transpose(tf.matmul(tf.tanh(_tf_dense(h, w, b)), v)))
     return tf.matmul(a, h), a
 
-def _tf_functionals(x, centre, width):
-    "`x` [T, F] to mean and deviation of each feature [1, 2F]."
+def _tf_functionals(x, fixed, hidden, logits):
+    "`x` [T, F] to logits [1, n_classes]."
     import tensorflow as tf
-    z = tf.concat([tf.reduce_mean(x, 0), tf.sqrt(tf.math.reduce_variance(x, 0) + 1e-5)], 0)
-    return tf.clip_by_value((z-centre)/width, -5, 5)[None]
+    centre, width = fixed
+    z = tf.clip_by_value((_statistics(x, tf.ones_like(x[:,:1]))-centre)/width, -5, 5)[None]
+    return _tf_dense(tf.nn.relu(_tf_dense(z, *hidden)), *logits)
 
-# %% ../nbs/14_export.ipynb #593666c8
-def _tflite_scores(recognizer, stations, frames):
-    "Probabilities and attention of one recording [1, T, F]."
-    import tensorflow as tf
-    stack, outs = recognizer.info['recipe']['stack'], []
-    for layers,cmvn in zip(stations, recognizer.cmvns):
-        x, a = _tf_normal(recognizer, frames[0], cmvn), []
-        h = tf.reshape(tf.pad(x, [[0, -tf.shape(frames)[1] % stack], [0,0]]), (-1, stack*frames.shape[-1]))
-        for name,w in layers:
-            if name=='attention': last, *a = _tf_attention(h, *w)
-            elif name=='functionals': z = _tf_functionals(x, *w)
-            elif name=='functionals_hidden': last = tf.concat([last, tf.nn.relu(tf.matmul(z, w[0]) + w[1])], 1)
-            elif name=='logits': last = tf.nn.softmax(tf.matmul(last, w[0]) + w[1])
-            else: h, last = _tf_lstm(h, w)
-        outs.append([last, *a])
-    return dict(zip(('probabilities', 'attention'), [sum(o)/len(outs) for o in zip(*outs)]))
-
-_STATIONS = ('bilstm', 'attention', 'functionals', 'functionals_hidden', 'logits')    # in this order
-_IDLE = (keras.layers.InputLayer, keras.layers.Dropout, keras.layers.GaussianNoise, keras.layers.Concatenate, StackFrames)
+# %% ../nbs/14_export.ipynb #71bf7d7b
+_IDLE = (keras.layers.InputLayer, keras.layers.Dropout, keras.layers.GaussianNoise, StackFrames, Either)
 
 def _stations(model):
-    "Name and weights of the layers between features and probabilities; refuses a model with layers that `build_model` does not make, and the windowed attention."
+    "Name and weights of the layers between features and logits, from the first on; refuses a model with layers that `build_model` does not make, and the windowed attention."
     weights = {l.name:l.get_weights() for l in model.layers if not isinstance(l, _IDLE)}
-    odd = [n for n,w in weights.items() if n.split('_')[0] not in _STATIONS or n.startswith('bilstm') and len(w)!=6]
+    known = ('centred', 'attention', 'logits', 'functionals', 'functionals_hidden', 'functionals_logits')
+    odd = [n for n,w in weights.items() if n not in known and not (n.startswith('bilstm_') and len(w)==6)]
     if odd: raise ValueError(f'there is no operator for the layers {", ".join(odd)}; format="saved_model" takes any model')
-    return sorted(weights.items(), key=lambda o: _STATIONS.index(o[0] if o[0] in _STATIONS else 'bilstm'))
+    return weights
+
+def _bilstms(weights): return [w for n,w in weights.items() if n.startswith('bilstm_')]
+def _functionals(weights): return [w for n,w in weights.items() if n.startswith('functionals')]
+
+# %% ../nbs/14_export.ipynb #e47c6ead
+def _tflite_model(x, weights, stack):
+    "Probabilities and attention of normalised features [T, F]."
+    import tensorflow as tf
+    h, a = x-tf.reduce_mean(x, 0) if 'centred' in weights else x, []
+    h = tf.reshape(tf.pad(h, [[0, -tf.shape(x)[0] % stack], [0,0]]), (-1, stack*x.shape[-1]))
+    for w in _bilstms(weights): h, last = _tf_lstm(h, w)
+    if 'attention' in weights: last, *a = _tf_attention(h, *weights['attention'])
+    logits = _tf_dense(last, *weights['logits'])
+    if 'functionals' in weights: logits = (logits + _tf_functionals(x, *_functionals(weights)))/2
+    return [tf.nn.softmax(logits), *a]
+
+def _tflite_scores(recognizer, stations, frames):
+    "Probabilities and attention of one recording [1, T, F]."
+    stack = recognizer.info['recipe']['stack']
+    outs = [_tflite_model(_tf_normal(recognizer, frames[0], c), w, stack) for w,c in zip(stations, recognizer.cmvns)]
+    return dict(zip(('probabilities', 'attention'), [sum(o)/len(outs) for o in zip(*outs)]))
 
 def _export_tflite(recognizer, path):
     import tensorflow as tf
@@ -130,19 +138,28 @@ class _Graph:
         self.constants.append(from_array(np.asarray(a, np.float32 if np.asarray(a).dtype.kind=='f' else np.int64), f'constant_{len(self.constants)}'))
         return self.constants[-1].name
 
-# %% ../nbs/14_export.ipynb #ab414381
-def _onnx_normal(g, recognizer, x, n, mask, cmvn):
+# %% ../nbs/14_export.ipynb #a2d78f90
+def _onnx_mean(g, x, w):
+    "Mean [B, 1, F] of `x` [B, T, F] with weights `w` [B, T, 1]."
+    return g('Div', g('ReduceSum', g('Mul', x, w), [1]), g('ReduceSum', w, [1]))
+
+def _onnx_moments(g, x, w):
+    "Mean and variance [B, 1, F] of `x` [B, T, F] with weights `w` [B, T, 1]."
+    mean = _onnx_mean(g, x, w)
+    d = g('Sub', x, mean)
+    return mean, _onnx_mean(g, g('Mul', d, d), w)
+
+def _onnx_normal(g, recognizer, x, mask, cmvn):
     "Normalised features, zero where the mask is."
     if cmvn: mean, std = cmvn.stats[None]
     elif recognizer.info['recipe']['normalise']=='speaker':
-        n = g('Unsqueeze', g('Cast', n, to=1), [1, 2])
-        mean = g('Div', g('ReduceSum', g('Mul', x, mask), [1]), n)
-        d = g('Mul', g('Sub', x, mean), mask)
-        std = g('Sqrt', g('Div', g('ReduceSum', g('Mul', d, d), [1]), n))
+        mean, variance = _onnx_moments(g, x, mask)
+        std = g('Sqrt', variance)
         std = g('Where', g('Greater', std, np.float32(1e-5)), std, np.float32(1))
     else: return g('Mul', x, mask)
     return g('Mul', g('Div', g('Sub', x, mean), std), mask)
 
+# %% ../nbs/14_export.ipynb #4418e01a
 def _onnx_lstm(g, h, w, steps):
     "A bidirectional layer: `h` [S, B, D] to every output [S, B, 2*units] and the last of both directions [B, 2*units]."
     def gates(i): return np.stack([np.concatenate([np.split(d[i], 4, -1)[j] for j in (0, 3, 1, 2)], -1).T for d in (w[:3], w[3:])])     # Keras: i f c o, ONNX: i o f c
@@ -150,7 +167,7 @@ def _onnx_lstm(g, h, w, steps):
     every, last = g('LSTM', h, gates(0), gates(1), bias, g('Cast', steps, to=6), outputs=2, direction='bidirectional', hidden_size=len(w[1]))
     return g('Reshape', g('Transpose', every, perm=[0, 2, 1, 3]), [0, 0, -1]), g('Reshape', g('Transpose', last, perm=[1, 0, 2]), [0, -1])
 
-# %% ../nbs/14_export.ipynb #407b52dc
+# %% ../nbs/14_export.ipynb #39bd10e1
 def _onnx_attention(g, h, steps, w, b, v):
     "`h` [S, B, D] to the weighted sum [B, D] and the weights [B, S]."
     h = g('Transpose', h, perm=[1, 0, 2])
@@ -159,29 +176,33 @@ def _onnx_attention(g, h, steps, w, b, v):
     a = g('Softmax', g('Where', real, s, np.float32(-1e9)), axis=-1)
     return g('ReduceSum', g('Mul', g('Unsqueeze', a, [2]), h), [1], keepdims=0), a
 
-def _onnx_functionals(g, x, n, centre, width):
-    "`x` [B, T, F], zero where the mask is, to mean and deviation of each feature [B, 2F]."
-    n = g('Unsqueeze', g('Cast', n, to=1), [1])
-    mean, square = [g('Div', g('ReduceSum', v, [1], keepdims=0), n) for v in (x, g('Mul', x, x))]
-    variance = g('Relu', g('Sub', square, g('Mul', mean, mean)))
-    z = g('Concat', mean, g('Sqrt', g('Add', variance, np.float32(1e-5))), axis=-1)
-    return g('Clip', g('Div', g('Sub', z, centre), width), np.float32(-5), np.float32(5))
+def _onnx_functionals(g, x, mask, fixed, hidden, logits):
+    "`x` [B, T, F], zero where the mask is, to logits [B, n_classes]."
+    def moments(w):
+        mean, variance = _onnx_moments(g, x, w)
+        return mean, g('Sqrt', g('Add', variance, np.float32(1e-5)))
+    mean, dev = moments(mask)
+    first, level, spread = [g('Gather', v, [0], axis=2) for v in (x, mean, dev)]
+    high = g('Sigmoid', g('Mul', g('Div', g('Sub', first, level), spread), np.float32(4)))
+    z = g('Squeeze', g('Concat', mean, dev, *moments(g('Mul', mask, high)), axis=2), [1])
+    z = g('Clip', g('Div', g('Sub', z, fixed[0]), fixed[1]), np.float32(-5), np.float32(5))
+    return g('Gemm', g('Relu', g('Gemm', z, *hidden)), *logits)
 
+# %% ../nbs/14_export.ipynb #9c31c94f
 def _onnx_model(g, recognizer, model, cmvn):
     "Probabilities and attention of one model."
-    stack, T = recognizer.info['recipe']['stack'], g('Gather', g('Shape', 'frames'), 1)
+    weights, stack, T = _stations(model), recognizer.info['recipe']['stack'], g('Gather', g('Shape', 'frames'), 1)
     mask = g('Unsqueeze', g('Cast', g('Less', g('Range', 0, T, 1), g('Unsqueeze', 'lengths', [1])), to=1), [2])
-    x = _onnx_normal(g, recognizer, 'frames', 'lengths', mask, cmvn)
-    padded = g('Pad', x, g('Concat', [0, 0, 0, 0], g('Unsqueeze', g('Mod', g('Neg', T), stack), [0]), [0], axis=0))
+    h = x = _onnx_normal(g, recognizer, 'frames', mask, cmvn)
+    if 'centred' in weights: h = g('Mul', g('Sub', x, _onnx_mean(g, x, mask)), mask)
+    padded = g('Pad', h, g('Concat', [0, 0, 0, 0], g('Unsqueeze', g('Mod', g('Neg', T), stack), [0]), [0], axis=0))
     h = g('Transpose', g('Reshape', padded, [0, -1, stack*recognizer.info['features']['n_features']]), perm=[1, 0, 2])
     steps, a = g('Div', g('Add', 'lengths', stack-1), stack), []
-    for name,w in _stations(model):
-        if name=='attention': last, *a = _onnx_attention(g, h, steps, *w)
-        elif name=='functionals': z = _onnx_functionals(g, x, 'lengths', *w)
-        elif name=='functionals_hidden': last = g('Concat', last, g('Relu', g('Add', g('MatMul', z, w[0]), w[1])), axis=-1)
-        elif name=='logits': last = g('Softmax', g('Add', g('MatMul', last, w[0]), w[1]))
-        else: h, last = _onnx_lstm(g, h, w, steps)
-    return [last, *a]
+    for w in _bilstms(weights): h, last = _onnx_lstm(g, h, w, steps)
+    if 'attention' in weights: last, *a = _onnx_attention(g, h, steps, *weights['attention'])
+    logits = g('Gemm', last, *weights['logits'])
+    if 'functionals' in weights: logits = g('Mean', logits, _onnx_functionals(g, x, mask, *_functionals(weights)))
+    return [g('Softmax', logits), *a]
 
 # %% ../nbs/14_export.ipynb #d5ed26d2
 def _export_onnx(recognizer, path):
