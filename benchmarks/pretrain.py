@@ -1,6 +1,6 @@
 """The bundle that the package brings along: the recipe cross-validated by speaker on EmoDB, four emotions, then models trained on all of it.
 
-    python benchmarks/pretrain.py [--root ../shared/corpora/emodb] [--recipe quick] [--members 2] [--out ser_nbdev/emodb.ser]
+    python benchmarks/pretrain.py [--root ../shared/corpora/emodb] [--recipe modern] [--members 1] [--out ser_nbdev/emodb.ser]
 """
 import argparse, tempfile
 from pathlib import Path
@@ -9,8 +9,8 @@ from ser_nbdev.train import RECIPES, TrainConfig, load_features
 
 p = argparse.ArgumentParser()
 p.add_argument('--root', default='../shared/corpora/emodb')
-p.add_argument('--recipe', default='quick', choices=RECIPES)
-p.add_argument('--members', type=int, default=2)
+p.add_argument('--recipe', default='modern', choices=RECIPES)
+p.add_argument('--members', type=int, default=1)
 p.add_argument('--out', default='ser_nbdev/emodb.ser')
 p.add_argument('--work', help='folder to keep the runs in; the same command goes on where it was stopped')
 a = p.parse_args()
