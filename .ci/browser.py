@@ -76,8 +76,10 @@ def drive(page, recording, folder, shot):
     wav = Path(folder)/'my own.wav'; shutil.copy(recording, wav); upload(page, wav)
     own = changed(page, second, 'my own.wav'); assert re.search(r'\d+%', own), own
     print(f'  uploaded: {own}')
+    page.select_option('select', index=1); chosen = changed(page, own, 'truth:')       # the utterance that was chosen before, and the same file again
+    upload(page, wav); changed(page, chosen, 'my own.wav')
     notes = Path(folder)/'notes.wav'; notes.write_text('no audio'); upload(page, notes)
-    print(f'  uploaded: {changed(page, own, "could not be read as audio")}')
+    print(f'  uploaded: {changed(page, own, "could not be scored: not readable as audio")}')
     until(page, lambda: not bars(page), 'the picture of the last recording stays on show')
 
 def main():

@@ -1001,7 +1001,8 @@ def _signals():
         for s in before: signal.signal(s, signal.SIG_DFL)
 
 @contextmanager
-def console(name:str # of the script
+def console(name:str, # of the script
+            then:str='; the same command goes on with what is finished' # said after `stopped`
            ):
     "One line on stderr for mistakes (exit status 2), Ctrl-C (130), SIGTERM (143), SIGHUP (129) and warnings; none where stdout is closed (141)."
     def say(message, *args, **kwargs):
@@ -1010,7 +1011,7 @@ def console(name:str # of the script
         warnings.showwarning = say
         try: yield; sys.stdout.flush()
         except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1); sys.exit(141)
-        except KeyboardInterrupt as e: say('stopped; the same command goes on with what is finished'); sys.exit(e.args[0] if e.args else 130)
+        except KeyboardInterrupt as e: say(f'stopped{then}'); sys.exit(e.args[0] if e.args else 130)
         except (ValueError, RuntimeError, ArithmeticError, OSError) as e: say(e); sys.exit(2)
 
 # %% ../nbs/10_corpora.ipynb #57ff24b6

@@ -220,11 +220,14 @@ def _export_onnx(recognizer, path):
     onnx.checker.check_model(model, full_check=True)
     Path(path).write_bytes(model.SerializeToString())
 
-# %% ../nbs/14_export.ipynb #51918ecc
+# %% ../nbs/14_export.ipynb #e632f5a1
+_MARKS = dict(tflite=b'TFL3', onnx=b'ser_nbdev')    # among the first bytes of such a file; an ONNX names its producer
+
 def _free(path, format):
     "The path, if it is free, or holds what was exported before and may be written over."
     if not path.parent.is_dir(): raise FileNotFoundError(f'{path}: there is no folder {path.parent}; make it first')
-    ours = not path.is_dir() if format!='saved_model' else path.is_dir() and ((path/'saved_model.pb').exists() or not any(path.iterdir()))
+    if format=='saved_model': ours = path.is_dir() and ((path/'saved_model.pb').exists() or not any(path.iterdir()))
+    else: ours = path.is_file() and _MARKS[format] in path.read_bytes()[:32]
     if path.exists() and not ours: raise FileExistsError(f'{path}: {"a folder" if path.is_dir() else "a file"} that is no {format} is there; remove it, or choose another path')
     return path
 

@@ -6,8 +6,8 @@
 __all__ = ['NOT_FOR', 'LONGEST', 'PRETRAINED', 'Prediction', 'Card', 'Recognizer', 'segments', 'rttm', 'plot_timeline',
            'pretrain', 'ser_predict', 'explorer_figure', 'Explorer']
 
-# %% ../nbs/13_predict.ipynb #6cb65a08
-import contextlib, csv, io, json, os, shutil, sys, tempfile, warnings, zipfile
+# %% ../nbs/13_predict.ipynb #999a0132
+import contextlib, csv, io, json, os, re, shutil, sys, tempfile, warnings, zipfile
 from html import escape
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -67,7 +67,7 @@ def _run_card(runs):
     def line(r): return 'not tested' if 'test' not in r.metrics else f"{r.metrics['test']['uar']:.3f} on {r.info['fold']['test']} utterances of {r.info['fold']['name']} (apart by {r.info['fold']['by']})"
     return Card({'trained on': ' and '.join(f"{r.info['fold']['train']} utterances" for r in runs), 'score': 'UAR ' + ', '.join(map(line, runs)) + f'; chance {1/len(runs[0].classes):.3f}', 'not for': NOT_FOR})
 
-# %% ../nbs/13_predict.ipynb #e2bb2bc0
+# %% ../nbs/13_predict.ipynb #c0b4a955
 def _reader(model):
     "The same model, giving probabilities, and the attention weights where it has them."
     from ser_nbdev.model import keras, ops, attention_model
@@ -82,6 +82,11 @@ def _scorer(reader):
     import tensorflow as tf
     return tf.function(lambda x, mask: reader([x, mask], training=False), input_signature=[tf.TensorSpec([None, None, reader.inputs[0].shape[-1]]), tf.TensorSpec([None, None], tf.bool)])
 
+def _check_names(classes):
+    "Refuse classes that would break a table, a figure or a line of RTTM: controls, mathematics, HTML, or a column's name."
+    odd = [c for c in classes if not (isinstance(c, str) and re.fullmatch(r'[^\W_][\w -]{0,31}', c)) or c in ('path', 'start', 'end', 'label')]
+    if odd: raise ValueError(f'classes {", ".join(map(repr, odd[:3]))}: a name has up to 32 letters, digits, blanks, - and _, the first a letter or digit, and is not path, start, end or label; rename it (relabel) and train again')
+
 class Recognizer:
     "A trained model with its labels, features and normalisation: everything needed to score a recording."
     def __init__(self,
@@ -89,6 +94,7 @@ class Recognizer:
         info:dict,     # classes, features and recipe, as in a run's config.json; `cmvns`, the normalisation of each model; `card`
     ):
         self.models, self.info, self.classes = models, info, info['classes']
+        _check_names(self.classes)
         fs = feature_set(info['features']['name'])
         if info['features']['fingerprint']!=fs.fingerprint:
             raise ValueError(f"made for {fs.name} {info['features']['fingerprint']}, but this version of ser_nbdev computes {fs.fingerprint}; install {info['versions'].get('ser_nbdev')} or train again")
@@ -148,16 +154,22 @@ def _outputs(self:Recognizer, xs):
         outs.append([ops.convert_to_numpy(o) for o in keras.tree.flatten(scorer(*block))])
     return [np.mean(o, 0) for o in zip(*outs)]
 
-# %% ../nbs/13_predict.ipynb #7cbdbfbb
+# %% ../nbs/13_predict.ipynb #bb7602ae
 @patch
 def _score(self:Recognizer, xs):
-    "Predictions for a list of feature matrices, as one batch."
+    "For each feature matrix its `Prediction`, or the error that it gave, as one batch."
     p, *a = self._outputs(xs)
     stack = self.info['recipe']['stack']
     def one(i):
+        if not np.isfinite(p[i]).all(): return AudioError('the answer is no number: the weights of this recogniser are too large or the samples too odd; train it again, or look at the samples')
         steps = -(-len(xs[i])//stack) if a else 0
         return Prediction(dict(zip(self.classes, p[i].tolist())), a[0][i,:steps] if a else np.zeros(0), frame_times(steps*stack)[::stack] + .005*(stack-1))
     return [one(i) for i in range(len(xs))]
+
+def _or_raise(p):
+    "A prediction; an error is raised."
+    if isinstance(p, AudioError): raise p
+    return p
 
 # %% ../nbs/13_predict.ipynb #0414b4a9
 def _opened(path):
@@ -176,13 +188,16 @@ def _check_length(path, promised, seconds):
     "Warn of a recording that ends early."
     if seconds<promised-.1: warnings.warn(f'{path}: shorter than its header says, {seconds:.1f} s of {promised:.1f}: it was cut short, and what is left is scored', stacklevel=2)
 
-# %% ../nbs/13_predict.ipynb #ec767f5b
+# %% ../nbs/13_predict.ipynb #70828441
 LONGEST = 600    # s
+
+def _check_short(name, seconds):
+    if seconds>LONGEST: raise AudioError(f'{name}: {seconds:.0f} s, and one prediction is for up to {LONGEST} s; score it window by window (Recognizer.timeline or stream, ser_predict --timeline)')
 
 def _utterance(path):
     "Samples of a recording that is not too long to be one."
     with _opened(path) as f: seconds, promised = f.frames%(2**63-1)/f.samplerate, _promised(f, path)
-    if seconds>LONGEST: raise AudioError(f'{path}: {seconds:.0f} s, and one prediction is for up to {LONGEST} s; score it window by window (Recognizer.timeline, ser_predict --timeline)')
+    _check_short(path, seconds)
     y = load_audio(path)
     _check_length(path, promised, len(y)/SR)
     return y
@@ -193,11 +208,13 @@ def predict(self:Recognizer,
             sr:int=SR,  # sampling rate of the samples, Hz
            )->Prediction:
     "Score one recording."
-    if isinstance(audio, np.ndarray): return self._score([self._features(audio, sr)])[0]
+    if isinstance(audio, np.ndarray):
+        _check_rate(sr); _check_short('waveform', audio.size/sr)
+        return _or_raise(self._score([self._features(audio, sr)])[0])
     if not isinstance(audio, (str, os.PathLike)): raise AudioError(f'a {type(audio).__name__} is no recording; give its path, or its samples as a NumPy array')
-    return self._score([self._features(_utterance(audio), name=audio)])[0]
+    return _or_raise(self._score([self._features(_utterance(audio), name=audio)])[0])
 
-# %% ../nbs/13_predict.ipynb #5fd01768
+# %% ../nbs/13_predict.ipynb #2fb37e22
 _GROUP = 256     # recordings whose features are in memory at once
 
 @patch
@@ -222,11 +239,7 @@ def predict_many(self:Recognizer,
                 )->list:                 # one `Prediction` each, in the order given
     "Score many recordings, batched by length."
     if isinstance(paths, (str, os.PathLike)): paths = [paths]
-    out = []
-    for p in self._each(paths, max_frames):
-        if isinstance(p, AudioError): raise p
-        out.append(p)
-    return out
+    return [_or_raise(p) for p in self._each(paths, max_frames)]
 
 # %% ../nbs/13_predict.ipynb #fbf1b56a
 _CHANNELS = 64    # more, and somebody has mixed up rows and columns
@@ -254,7 +267,7 @@ def _windows(chunks, n, step):
     if need==n and len(y): yield 0, y
     elif len(y)>n: yield at+len(y)-n, y[-n:]
 
-# %% ../nbs/13_predict.ipynb #1e5358ee
+# %% ../nbs/13_predict.ipynb #692b441b
 @patch
 def _scored(self:Recognizer, chunks, sr, window, hop, batch_size):
     "`(start, end, prediction)` of each window."
@@ -268,7 +281,7 @@ def _scored(self:Recognizer, chunks, sr, window, hop, batch_size):
         for at,y in group:
             try: xs.append(self._features(y))
             except AudioError as e: raise AudioError(f'{at/SR:.1f} s from the start: {e}') from e
-        for (at,y),p in zip(group, self._score(xs)): yield at/SR, (at+len(y))/SR, p
+        for (at,y),p in zip(group, self._score(xs)): yield at/SR, (at+len(y))/SR, _or_raise(p)
 
 @patch
 def stream(self:Recognizer,
@@ -301,7 +314,7 @@ def timeline(self:Recognizer,
         _check_length(path, _promised(f, path), rows[-1][1])
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
-# %% ../nbs/13_predict.ipynb #513f82db
+# %% ../nbs/13_predict.ipynb #9ca91c14
 def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
             )->pd.DataFrame:       # start and end in s, label; no gaps, no overlaps
     "Neighbouring windows of one label as one segment."
@@ -317,8 +330,8 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
          name:str,              # of the recording
         )->str:                 # a line a segment
     "Segments as RTTM lines, with the emotion in the speaker's place."
-    name = '_'.join(name.split())
-    return ''.join(f'SPEAKER {name} 1 {s.start:.3f} {s.end-s.start:.3f} <NA> <NA> {s.label} <NA> <NA>\n' for s in segments(timeline).itertuples())
+    def word(text): return '_'.join(text.split())
+    return ''.join(f'SPEAKER {word(name)} 1 {s.start:.3f} {s.end-s.start:.3f} <NA> <NA> {word(s.label)} <NA> <NA>\n' for s in segments(timeline).itertuples())
 
 # %% ../nbs/13_predict.ipynb #833b3a3b
 def _png(fig):
@@ -342,10 +355,20 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     b.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=ends)
     return fig
 
-# %% ../nbs/13_predict.ipynb #076695ea
+# %% ../nbs/13_predict.ipynb #2e9d94fa
 _MAX_BYTES = 128_000_000    # of all members together, unpacked; a model of this project has well under a million weights
 _MAX_MODELS = 32
+_MAX_OBJECTS = 1000         # groups and arrays in a file of weights; a model of this project has well under a hundred
 PRETRAINED = Path(str(files('ser_nbdev')))/'emodb.ser'
+
+@patch
+def _write(self:Recognizer, path):
+    "The zip: `bundle.json`, and the weights of each model."
+    with tempfile.TemporaryDirectory() as d, zipfile.ZipFile(path, 'w') as z:
+        def put(name, data): z.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 9)
+        put('bundle.json', json.dumps(self.info, indent=1))
+        for i,m in enumerate(self.models):
+            m.save_weights(Path(d)/f'{i}.weights.h5'); put(f'{i}.weights.h5', (Path(d)/f'{i}.weights.h5').read_bytes())
 
 @patch
 def save(self:Recognizer,
@@ -356,15 +379,11 @@ def save(self:Recognizer,
     if path.is_dir(): raise IsADirectoryError(f'{path} is a folder; name the file to write, such as {path/"recogniser.ser"}')
     if not path.parent.is_dir(): raise FileNotFoundError(f'{path}: there is no folder {path.parent}; make it first')
     part = path.with_name(f'.{path.name}.part')
-    with tempfile.TemporaryDirectory() as d, zipfile.ZipFile(part, 'w') as z:
-        def put(name, data): z.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 9)
-        put('bundle.json', json.dumps(self.info, indent=1))
-        for i,m in enumerate(self.models):
-            m.save_weights(Path(d)/f'{i}.weights.h5'); put(f'{i}.weights.h5', (Path(d)/f'{i}.weights.h5').read_bytes())
-    part.replace(path)
+    try: self._write(part); part.replace(path)
+    finally: part.unlink(missing_ok=True)
     return path
 
-# %% ../nbs/13_predict.ipynb #558830f8
+# %% ../nbs/13_predict.ipynb #ac808302
 def _members(path):
     "The files of a bundle, checked: known names, bounded sizes."
     with zipfile.ZipFile(path) as z:
@@ -374,20 +393,29 @@ def _members(path):
         if sum(i.file_size for i in infos)>_MAX_BYTES or z.getinfo('bundle.json').file_size>_MAX_BYTES//100: raise ValueError(f'unpacked it has {sum(i.file_size for i in infos):,} bytes, more than any bundle')
         return {n:z.read(n) for n in wanted}
 
+def _objects(group, seen):
+    "Name and object below a group; refuses links elsewhere, a second link to what was `seen`, and more of them than any model has."
+    for k in group:
+        if not isinstance(group.get(k, getlink=True), h5py.HardLink): raise ValueError(f'{k} links elsewhere')
+        o = group[k]
+        at = h5py.h5o.get_info(o.id).addr
+        if at in seen or len(seen)>_MAX_OBJECTS: raise ValueError(f'{k} {"is linked twice" if at in seen else "is one object too many"}')
+        seen.add(at)
+        yield k, o
+        if isinstance(o, h5py.Group): yield from _objects(o, seen)
+
 def _check_weights(data):
     "Refuse an HDF5 file with anything but arrays of its own: links, data kept elsewhere, more numbers than it has bytes for."
-    def look(group):
-        for k in group:
-            if not isinstance(group.get(k, getlink=True), h5py.HardLink): raise ValueError(f'{k} links elsewhere')
-            o = group[k]
-            if isinstance(o, h5py.Group): yield from look(o)
-            elif o.dtype.kind not in 'fiu' or o.external or o.is_virtual: raise ValueError(f'{k} is no plain array')
-            elif o.size*o.dtype.itemsize<=len(data) and not np.isfinite(o[()]).all(): raise ValueError(f'{k} holds what is no number')
-            else: yield o.size*o.dtype.itemsize
+    left = len(data)
     with h5py.File(io.BytesIO(data), 'r') as f:
-        if sum(look(f))>len(data): raise ValueError('the weights claim more numbers than the file has room for')
+        for k,o in _objects(f, {h5py.h5o.get_info(f.id).addr}):
+            if isinstance(o, h5py.Group): continue
+            if not isinstance(o, h5py.Dataset) or o.dtype.kind not in 'fiu' or o.external or o.is_virtual: raise ValueError(f'{k} is no plain array')
+            left -= o.size*o.dtype.itemsize
+            if left<0: raise ValueError('the weights claim more numbers than the file has room for')
+            if not np.isfinite(o[()]).all(): raise ValueError(f'{k} holds what is no number')
 
-# %% ../nbs/13_predict.ipynb #4979b40c
+# %% ../nbs/13_predict.ipynb #243ef397
 _BOUNDS = dict(units=512, layers=6, attn_length=1024, functionals=1024)    # other whole numbers: 64
 
 def _arguments(info):
@@ -400,8 +428,9 @@ def _arguments(info):
     if info['recipe'].get('normalise') not in ('global', 'speaker', 'none'): bad.append('normalise')
     if 'stack' not in info['recipe']: bad.append('stack')
     if type(n) is not int or n!=len(feature_set(info['features']['name']).columns): bad.append('n_features')
-    if type(classes) is not list or not 2<=len(set(map(str, classes)))==len(classes)<=64 or not all(type(c) is str and c.isprintable() and 0<len(c)<=40 for c in classes): bad.append('classes')
+    if type(classes) is not list or not 2<=len(set(map(str, classes)))==len(classes)<=64: bad.append('classes')
     if bad: raise ValueError(f'its {", ".join(bad)} cannot be right')
+    _check_names(classes)
     return dict(n_features=n, n_classes=len(classes), **args)
 
 def _check_texts(info, n_models):
@@ -457,14 +486,21 @@ def pretrain(config,               # `TrainConfig`; its normalisation not by spe
     kept = [train(replace(config, random_seed=s), features, frame, everything(frame), Path(out)/f'everything-{s}') for s in range(members)]
     return Recognizer.from_run(kept, card={**(card or {}), 'score': score, 'not for': NOT_FOR})
 
-# %% ../nbs/13_predict.ipynb #04c7f85c
+# %% ../nbs/13_predict.ipynb #e6a21a80
 def _recordings(paths, stdin, complain):
     "`(name, path)` of each recording: files as given, the recordings in folders, `-` for what is piped in."
     for p in paths:
-        if p=='-': yield '-', stdin()
+        if p=='-' and sys.stdin is None: complain('-: standard input is closed')
+        elif p=='-': yield '-', stdin()
         elif not Path(p).is_dir(): yield printable(p), p
-        elif found := audio_files(Path(p), AUDIO): yield from ((str(f), f) for f in found)
+        elif found := _in_folder(p, complain): yield from ((str(f), f) for f in found)
         else: complain(f'{p}: no recordings ({", ".join(AUDIO)}) in this folder')
+
+def _in_folder(p, complain):
+    "The recordings in a folder; complains of those whose names cannot be read."
+    with warnings.catch_warnings(record=True) as left: warnings.simplefilter('always'); found = audio_files(Path(p), AUDIO)
+    for w in left: complain(w.message)
+    return found
 
 class _Piped(tempfile.TemporaryDirectory):
     "A call copies standard input to a file, once, and gives its path."
@@ -495,7 +531,7 @@ def _csv(classes, out):
 def _json(classes, out):
     return lambda: None, lambda name, p: print(json.dumps(dict(path=name, label=p.label, probabilities={k:round(v, 6) for k,v in p.probabilities.items()})), file=out)
 
-# %% ../nbs/13_predict.ipynb #44a923c2
+# %% ../nbs/13_predict.ipynb #8dd26735
 def _score_all(recognizer, recordings, form, complain):
     "Score whole recordings, a row each."
     head, row = form(recognizer.classes, sys.stdout)
@@ -506,22 +542,27 @@ def _score_all(recognizer, recordings, form, complain):
             else: row(name, p)
         sys.stdout.flush()
 
-def _timelines(recognizer, recordings, folder, window, hop, complain):
-    "A CSV, an RTTM and a PNG for each recording."
+def _check_ours(folder, stem):
+    "Refuse to write over files that are no timeline."
+    there = [f for e in ('csv', 'rttm', 'png') if (f := folder/f'{stem}.{e}').exists()]
+    if there and not (there[0].suffix=='.csv' and there[0].read_bytes().startswith(b'start,end,label,')): raise FileExistsError(f'{there[0]} is there and is no timeline; move it, or choose another folder')
+
+def _timelines(recognizer, recordings, folder, windows, complain):
+    "A CSV, an RTTM and a PNG for each recording; they replace only what was written here before."
     folder, used = Path(folder), set()
     if folder.is_file(): raise FileExistsError(f'{folder} is a file; --timeline wants a folder')
     folder.mkdir(parents=True, exist_ok=True)
     for name,path in recordings:
-        try: t = recognizer.timeline(path, window, hop)
-        except AudioError as e: complain(e, path); continue
         stem = 'stdin' if name=='-' else Path(name).stem[:80]                   # a folder takes no names over 255 bytes
         stem = next(s for i in range(len(used)+1) if (s := f'{stem}-{i+1}' if i else stem) not in used); used.add(stem)
+        try: _check_ours(folder, stem); t = recognizer.timeline(path, **windows)
+        except (AudioError, FileExistsError) as e: complain(e, path); continue
         t.to_csv(folder/f'{stem}.csv', index=False, float_format='%.6g')
         (folder/f'{stem}.rttm').write_text(rttm(t, stem), encoding='utf-8')
         (folder/f'{stem}.png').write_bytes(_png(plot_timeline(t, Path(name).name)))
         print(f'{_plain(name)}: {len(t)} window{"s"*(len(t)>1)} to {_plain(folder/stem)}.csv, .rttm and .png', flush=True)
 
-# %% ../nbs/13_predict.ipynb #160151d6
+# %% ../nbs/13_predict.ipynb #a191bc62
 def _parser():
     "Options of `ser_predict`."
     from argparse import ArgumentParser
@@ -531,21 +572,33 @@ def _parser():
     form = p.add_mutually_exclusive_group()
     form.add_argument('--json', action='store_const', dest='form', const=_json, default=_table, help='a JSON line a recording (default: a table)')
     form.add_argument('--csv', action='store_const', dest='form', const=_csv, help='comma-separated values')
-    form.add_argument('--timeline', metavar='FOLDER', help='score window by window; write NAME.csv, NAME.rttm and NAME.png there')
-    p.add_argument('--window', type=float, default=3., help='of a timeline, s (default: 3)')
-    p.add_argument('--hop', type=float, default=1., help='of a timeline, s (default: 1)')
+    form.add_argument('--timeline', metavar='FOLDER', help='score window by window; write NAME.csv, NAME.rttm and NAME.png there (those of an earlier time are replaced, other files of that name are not)')
+    p.add_argument('--window', type=float, help='of a timeline, s (default: 3)')
+    p.add_argument('--hop', type=float, help='of a timeline, s (default: 1)')
     return p
+
+def _arguments_of(argv):
+    "Options, those of the windows together."
+    p = _parser(); a = p.parse_args(argv)
+    a.windows = {k:v for k in ('window', 'hop') if (v := getattr(a, k)) is not None}
+    if a.windows and not a.timeline: p.error('--window and --hop are for --timeline')
+    if '' in (*a.paths, a.bundle, a.timeline): p.error('an empty name; the current folder is .')
+    return a
 
 def ser_predict(argv=None # arguments (default: the command line's)
                ):
     "Console script: score recordings."
-    a, bad = _parser().parse_args(argv), []
-    def complain(e, path=None): bad.append(e); print('ser_predict:', _plain(str(e).replace(str(path), '-') if path==stdin.path else e), file=sys.stderr)
-    with console('ser_predict'), _Piped() as stdin:
+    a, bad = _arguments_of(argv), []
+    def complain(e, path=None):
+        text, name = str(e), path
+        if path==stdin.path: text, name = text.replace(str(path), '-'), '-'
+        if name and not isinstance(e, OSError) and not any(f'{n}:' in text for n in (str(name), printable(name))): text = f'{name}: {text}'
+        bad.append(e); print('ser_predict:', _plain(text), file=sys.stderr)
+    with console('ser_predict', then=''), _Piped() as stdin:
         recognizer = _open(a.bundle)
         for line in (recognizer.card.brief, f'not for {recognizer.card["not for"]}'): print('ser_predict:', line, file=sys.stderr)
         recordings = _recordings(a.paths, stdin, complain)
-        if a.timeline: _timelines(recognizer, recordings, a.timeline, a.window, a.hop, complain)
+        if a.timeline: _timelines(recognizer, recordings, a.timeline, a.windows, complain)
         else: _score_all(recognizer, recordings, a.form, complain)
     if bad: sys.exit(1)
 
@@ -579,7 +632,7 @@ def _draw_attention(over, p):
     over.fill_between(p.times, w, color=COLOURS.get(p.label, 'black'), alpha=.4, lw=0); over.plot(p.times, w, color='black', lw=1)
     over.set(ylabel='attention (1: even)', ylim=(0,None))
 
-# %% ../nbs/13_predict.ipynb #613f82dc
+# %% ../nbs/13_predict.ipynb #6f37f0df
 class Explorer:
     "Choose or upload a recording; hear it, see it, see it scored. `.widget` is what a notebook shows."
     def __init__(self,
@@ -589,16 +642,16 @@ class Explorer:
         import ipywidgets as w
         self.recognizer, self.corpus, self.prediction = recognizer, corpus, None
         self.choice = w.Dropdown(options=[] if corpus is None else [(_plain(n), i) for i,n in enumerate(corpus.index)], description='Utterance')
-        self.upload = w.FileUpload(accept='audio/*', multiple=False, description='Your own')
+        self.upload = w.FileUpload(accept='audio/*', multiple=False, description='Your own (up to 10 MB)', layout=w.Layout(width='auto'))
         self.message, self.sound, self.picture = w.HTML(), w.Audio(autoplay=False, loop=False), w.Image(format='png')
-        self.choice.observe(lambda change: self.choose(change['new']), 'value')
-        self.upload.observe(lambda change: change['new'] and self.score_bytes(bytes(change['new'][0]['content']), change['new'][0]['name']), 'value')
+        self.choice.observe(lambda change: change['new'] is not None and self.choose(change['new']), 'value')
+        self.upload.observe(lambda change: change['new'] and self._uploaded(change['new'][0]), 'value')
         self.widget = w.VBox([w.HBox([self.choice, self.upload] if len(self.choice.options) else [self.upload]), self.message, self.sound, self.picture])
         if len(self.choice.options): self.choose(self.choice.value)
-        else: self._media(b'', b''); self.message.value = 'Upload a recording of up to ten minutes.'
+        else: self._media(b'', b''); self.message.value = 'Upload a recording of up to ten minutes and 10 MB.'
     def _repr_mimebundle_(self, **kwargs): return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/13_predict.ipynb #66b27bda
+# %% ../nbs/13_predict.ipynb #7520585b
 @patch
 def choose(self:Explorer,
            i # position in the corpus
@@ -618,6 +671,12 @@ def score_bytes(self:Explorer,
         self._show(Path(d)/'upload', name)
 
 @patch
+def _uploaded(self:Explorer, file):
+    "Score an upload; neither it nor the utterance chosen before stays selected, so that both can be had again."
+    self.upload.value, self.choice.value = (), None
+    self.score_bytes(bytes(file['content']), file['name'])
+
+@patch
 def _media(self:Explorer, wav, png):
     "Put sound and picture in place; empty ones are hidden."
     for box,data in ((self.sound, wav), (self.picture, png)): box.value = data; box.layout.display = '' if data else 'none'
@@ -627,7 +686,7 @@ def _show(self:Explorer, path, title, truth=None):
     "Score, then sound and picture; or say why not."
     self.prediction, title = None, _plain(title); self._media(b'', b'')
     try: self.prediction = p = self.recognizer.predict(y := _utterance(path))
-    except AudioError: self.message.value = f'<b>{escape(title)}</b> could not be read as audio of up to ten minutes. Try a WAV, FLAC, OGG or MP3 file.'; return
+    except AudioError as e: self.message.value = f'<b>{escape(title)}</b> could not be scored: {escape(_plain(e).replace(f"{_plain(path)}: ", ""))}'; return
     said = f'{escape(title)}: <b>{EMOTIONS.get(p.label, escape(p.label))}</b> ({p.probabilities[p.label]:.0%})'
     self.message.value = said + (f', truth: <b>{EMOTIONS.get(truth, escape(truth))}</b>' if truth else '')
     wav = io.BytesIO(); soundfile.write(wav, y, SR, format='WAV')
