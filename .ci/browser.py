@@ -63,7 +63,7 @@ def upload(page, path):
     chooser.value.set_files(path)
 
 def drive(page, recording, folder, shot):
-    "Choose, upload, upload what is no audio."
+    "Choose, upload, both again, upload what is no audio."
     page.wait_for_selector('select'); page.wait_for_selector('img.widget-image')
     first = changed(page, '', 'truth:')
     until(page, lambda: bars(page), 'no coloured bars')
@@ -104,7 +104,7 @@ def main():
         except BaseException:
             log.seek(0); print(log.read()[-2000:], file=sys.stderr); raise
         finally: os.killpg(server.pid, signal.SIGTERM); server.wait()
-    print('browser test passed: another utterance, an upload, an upload that is no audio')
+    print('browser test passed: another utterance, an upload, the same again, an upload that is no audio')
     return 0
 
 if __name__=='__main__': sys.exit(main())
