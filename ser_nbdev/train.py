@@ -542,10 +542,12 @@ def _checked_fold(fold, n):
 
 def _check_numbers(features, frame, fold):
     "Refuse features that are no matrices of one width, or no numbers, by name."
-    width = np.shape(features[int(fold.train[0])])[-1]
-    odd = [str(frame.index[i]) for i in np.concatenate([fold.train, fold.valid, fold.test]) if np.ndim(features[int(i)])!=2 or np.shape(features[int(i)])[1]!=width or not len(features[int(i)])]
+    width, odd, bad = np.shape(features[int(fold.train[0])])[-1], [], []
+    for i in np.concatenate([fold.train, fold.valid, fold.test]):
+        x = np.asarray(features[int(i)])
+        if x.ndim!=2 or not len(x) or x.shape[1]!=width: odd.append(str(frame.index[i]))
+        elif not np.isfinite(x).all(): bad.append(str(frame.index[i]))
     if odd: raise ValueError(f"features that are not [n_frames, {width}]: {', '.join(odd[:8])}{' …'*(len(odd)>8)}")
-    bad = [str(frame.index[i]) for i in np.concatenate([fold.train, fold.valid, fold.test]) if not np.isfinite(features[int(i)]).all()]
     if bad: raise ValueError(f"NaN or infinite features: {', '.join(bad[:8])}{' …'*(len(bad)>8)}; leave these recordings out, or extract them again")
 
 # %% ../nbs/03_train_multigpu.ipynb #e6ecd8cf
