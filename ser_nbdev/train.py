@@ -26,7 +26,7 @@ from .corpora import CORPORA, CorpusError, Fold, SIX, FOUR, SEED7, assert_no_lea
 from .features import Normalised, fit_cmvn
 from .store import FeatureStore, _atomic, alone, extract_corpus
 
-# %% ../nbs/03_train_multigpu.ipynb #4da68026
+# %% ../nbs/03_train_multigpu.ipynb #8466234c
 @dataclass(frozen=True)
 class TrainConfig:
     "Everything that decides a training. The defaults are the original's README."
@@ -52,7 +52,7 @@ class TrainConfig:
     class_weights:bool = False    # weigh each class by the inverse of its frequency in training
     mix:float = 0.                # parameter of the beta distribution for a second training utterance in the background; 0: none
     noise:float = 0.              # deviation of the noise added to training features
-    weight_average:float = 0.     # momentum of an exponential average of the weights; 0: none
+    weight_average:float = 0.     # momentum of an exponential average of the weights, which is what is kept; 0: none
     patience:int = 0              # stop when the validation UAR hasn't risen for so many epochs, keep the best; 0: train to the end
     precision:str = 'float32'     # of the arithmetic: float32, mixed_float16 or mixed_bfloat16 (weights stay float32)
     join_validation:bool = False  # train on the validation rows too, once nothing is left for them to choose (needs patience 0)
@@ -79,13 +79,13 @@ def _check(c):
             if not ok(getattr(c, n)): raise ValueError(f'{n}={getattr(c, n)!r}: must be {what}')
     if c.patience and c.weight_average: raise ValueError(f'patience={c.patience} keeps the best epoch and weight_average={c.weight_average} a mean of many; set one of them to 0')
 
-# %% ../nbs/03_train_multigpu.ipynb #d6e50c27
+# %% ../nbs/03_train_multigpu.ipynb #52a109f6
 RECIPES = dict(
     seed = dict(),
     gpu_script = dict(features='lld32', layers=3, batch_size=16, learning_rate=1e-3, weight_average=0.9999),
     quick = dict(features='lld32', stack=4, batch_size=32, epochs=15, learning_rate=3e-3, schedule='cosine', clip_norm=1.),
     modern = dict(features='lld43', stack=8, batch_size=32, epochs=20, learning_rate=2e-3, schedule='cosine', clip_norm=1., class_weights=True, dropout_rate=.5,
-                  input_dropout=.2, layer_dropout=.3, functionals=512, centred=True, mix=.4, join_validation=True))
+                  input_dropout=.2, layer_dropout=.3, functionals=512, centred=True, mix=.4, weight_average=.99, join_validation=True))
 
 @patch(cls_method=True)
 def recipe(cls:TrainConfig,
@@ -233,7 +233,7 @@ def learning_rate(config:TrainConfig, # its schedule
     if config.schedule=='constant': return config.learning_rate
     return config.learning_rate*.5*(1+np.cos(np.pi*epoch/config.epochs))
 
-# %% ../nbs/03_train_multigpu.ipynb #cec7ccbf
+# %% ../nbs/03_train_multigpu.ipynb #965b38fe
 class Adam(keras.optimizers.Adam):
     "Keras' Adam; where several devices share a batch, it is the whole batch's gradient that is clipped."
     def _clip_gradients(self, grads):
@@ -243,6 +243,11 @@ class Adam(keras.optimizers.Adam):
         if context is None or context.num_replicas_in_sync==1: return super()._clip_gradients(grads)
         whole = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
         return [g/context.num_replicas_in_sync for g in super()._clip_gradients(whole)]   # Keras adds them up again
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        m = self.ema_momentum
+        share = (1-m)/(1-m**(ops.cast(self.iterations, 'float32')+1))     # of the newest weights; all of it at first
+        for v,mean in zip(trainable_variables, self._model_variables_moving_average): mean.assign(mean + ops.cast(share, v.dtype)*(v-mean))
 
 def _optimiser(config):
     "Adam as configured; its learning rate is set at the start of each epoch."
