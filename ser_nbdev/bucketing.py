@@ -7,8 +7,11 @@ __all__ = ['padding_waste', 'plan_epoch', 'BucketIterator', 'pad_batch', 'to_tf_
 
 # %% ../nbs/01_bucketing.ipynb #d17270f0
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
+
+if TYPE_CHECKING: import tensorflow as tf
 
 # %% ../nbs/01_bucketing.ipynb #40efc32a
 def padding_waste(lengths:np.ndarray, # frames of each utterance, int [n]
@@ -159,8 +162,8 @@ def __getitem__(self:BucketIterator,
     return pad_batch([self.features[r] for r in rows], self.multiple, longest), self.labels[rows].astype(np.int32)
 
 # %% ../nbs/01_bucketing.ipynb #a38f8cec
-def to_tf_dataset(it:BucketIterator # the batches
-                 ):                 # `tf.data.Dataset` of `((x, mask), y)`; each pass is the next epoch
+def to_tf_dataset(it:BucketIterator    # the batches
+                 )->'tf.data.Dataset': # `tf.data.Dataset` of `((x, mask), y)`; each pass is the next epoch
     "The iterator as a `tf.data.Dataset`."
     import tensorflow as tf
     def epoch():

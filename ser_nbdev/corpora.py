@@ -18,9 +18,11 @@ from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 import numpy as np, pandas as pd
 from fastcore.script import call_parse
+
+if TYPE_CHECKING: from matplotlib.axes import Axes
 
 # %% ../nbs/10_corpora.ipynb #6b1e6fb0
 EMOTIONS = dict(ang='angry', hap='happy', exc='excited', sad='sad', fru='frustrated', neu='neutral', fea='fearful',
@@ -940,8 +942,8 @@ def load_feature_pickle(path:str|Path,            # gzip pickle (or a bare one) 
 def _in_vocabulary_order(found)->list: return sorted(set(found), key=lambda c: (list(EMOTIONS).index(c) if c in EMOTIONS else 99, c))
 
 def plot_balance(df:pd.DataFrame, # a corpus table
-                 ax=None   # axes to draw on
-                ):                # the axes
+                 ax:'Axes'=None   # axes to draw on
+                )->'Axes':        # the axes
     "Utterances of each speaker, by emotion."
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(9, 3.4))[1]
@@ -955,8 +957,8 @@ def plot_balance(df:pd.DataFrame, # a corpus table
 
 # %% ../nbs/10_corpora.ipynb #96d5b4cc
 def plot_durations(df:pd.DataFrame, # a corpus table
-                   ax=None   # axes to draw on
-                  ):                # the axes
+                   ax:'Axes'=None   # axes to draw on
+                  )->'Axes':        # the axes
     "Histogram of durations for each emotion, with its median."
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(9, 3.4))[1]
@@ -972,8 +974,8 @@ def plot_durations(df:pd.DataFrame, # a corpus table
 
 # %% ../nbs/10_corpora.ipynb #d89eef49
 def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
-                   ax=None   # axes to draw on
-                  ):                # the axes
+                   ax:'Axes'=None   # axes to draw on
+                  )->'Axes':        # the axes
     "Turns of each speaker to each other one in the same dialogue."
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(5, 4.4))[1]

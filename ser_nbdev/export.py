@@ -233,16 +233,16 @@ def _free(path, format):
 
 _FORMATS = dict(saved_model=(_export_saved_model, 'tensorflow'), tflite=(_export_tflite, 'tensorflow'), onnx=(_export_onnx, 'onnx'))
 
-def export(recognizer:Recognizer,       # what to write; all models of an ensemble, averaged
-           path,                        # file to write; a folder for `saved_model`
-           format:str='saved_model',    # saved_model, tflite or onnx
-          )->Path:                      # the same
+def export(recognizer:Recognizer,    # what to write; all models of an ensemble, averaged
+           path:str|Path,            # file to write; a folder for `saved_model`
+           format:str='saved_model', # saved_model, tflite or onnx
+          )->Path:                   # the same
     "Write a recogniser as one graph from features to probabilities and attention; what was exported to the same path before is replaced."
     from importlib.util import find_spec
     if format not in _FORMATS: raise ValueError(f'format={format!r} is not known; it is one of {", ".join(_FORMATS)}')
     write, needs = _FORMATS[format]
     if not find_spec(needs): raise ImportError(f'format="{format}" needs {needs}: pip install "ser_nbdev[export]"')
     if needs=='tensorflow' and keras.backend.backend()!='tensorflow': raise ValueError(f'format="{format}" needs Keras on TensorFlow, not on {keras.backend.backend()}')
-    path = _free(Path(path), format)
-    write(recognizer, path)
-    return path
+    target = _free(Path(path), format)
+    write(recognizer, target)
+    return target

@@ -8,6 +8,7 @@ __all__ = ['NOT_FOR', 'LONGEST', 'PRETRAINED', 'Prediction', 'Card', 'Recognizer
 
 # %% ../nbs/13_predict.ipynb #999a0132
 import contextlib, csv, io, json, os, re, shutil, sys, tempfile, warnings, zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,11 +16,17 @@ from itertools import islice
 from pathlib import Path
 from importlib.resources import files
 from inspect import signature
+from typing import TYPE_CHECKING
 import h5py, numpy as np, pandas as pd, soundfile, soxr
 from fastcore.basics import patch
 from .bucketing import BucketIterator, pad_batch
 from .corpora import AUDIO, COLOURS, EMOTIONS, audio_files, console, folds, printable
 from .features import CMVN, HOP, SR, AudioError, _check_rate, extract, feature_set, fit_cmvn, frame_times, load_audio, mfcc
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from ser_nbdev.train import TrainConfig
 
 # %% ../nbs/13_predict.ipynb #c050a6d8
 @dataclass
@@ -29,7 +36,7 @@ class Prediction:
     attention:np.ndarray   # weight of each step, sums to 1; empty for a model without
     times:np.ndarray       # centre of each step, s
     @property
-    def label(self):
+    def label(self)->str:
         "The most probable emotion's code."
         return max(self.probabilities, key=self.probabilities.get)
     def __repr__(self):
@@ -39,8 +46,8 @@ class Prediction:
 # %% ../nbs/13_predict.ipynb #8d31ef60
 @patch
 def plot(self:Prediction,
-         ax=None, # axes to draw on (default: a new figure)
-        ):        # the axes
+         ax:'Axes'=None, # axes to draw on (default: a new figure)
+        )->'Axes':       # the axes
     "Probabilities as bars, in the emotions' colours."
     import matplotlib.pyplot as plt
     if ax is None: _, ax = plt.subplots(figsize=(5, 2.2), dpi=100, layout='constrained')
@@ -58,7 +65,7 @@ class Card(dict):
     def __str__(self): return '\n'.join(f'{k}: {v}' for k,v in self.items())
     def _repr_markdown_(self): return '\n'.join(f'- **{k}**: {v}' for k,v in self.items())
     @property
-    def brief(self):
+    def brief(self)->str:
         "One line."
         return '; '.join(f'{k}: {v}' for k,v in self.items() if k in ('what', 'trained on', 'score')).rstrip('.')
 
@@ -204,8 +211,8 @@ def _utterance(path):
 
 @patch
 def predict(self:Recognizer,
-            audio,      # path of a recording, or its samples [n_samples] in [-1, 1]
-            sr:int=SR,  # sampling rate of the samples, Hz
+            audio:str|Path|np.ndarray, # path of a recording, or its samples [n_samples] in [-1, 1]
+            sr:int=SR,                 # sampling rate of the samples, Hz
            )->Prediction:
     "Score one recording."
     if isinstance(audio, np.ndarray):
@@ -234,9 +241,9 @@ def _each(self:Recognizer, paths, max_frames):
 
 @patch
 def predict_many(self:Recognizer,
-                 paths,                  # of the recordings; a single one is a list of one
-                 max_frames:int=30_000,  # padded frames to a batch, similar lengths together; a longer recording is a batch of its own
-                )->list:                 # one `Prediction` each, in the order given
+                 paths:Sequence[str|Path], # of the recordings; a single one is a list of one
+                 max_frames:int=30_000,    # padded frames to a batch, similar lengths together; a longer recording is a batch of its own
+                )->list:                   # one `Prediction` each, in the order given
     "Score many recordings, batched by length."
     if isinstance(paths, (str, os.PathLike)): paths = [paths]
     return [_or_raise(p) for p in self._each(paths, max_frames)]
@@ -285,11 +292,11 @@ def _scored(self:Recognizer, chunks, sr, window, hop, batch_size):
 
 @patch
 def stream(self:Recognizer,
-           chunks,          # iterable of samples in [-1, 1] as they come, each [n] or [n, n_channels]; for a callback: `iter(queue.get, None)`
-           sr:int=SR,       # their sampling rate, Hz
-           window:float=3., # scored at a time, s
-           hop:float=1.,    # from one window to the next, s
-          ):                # yields (start in s, end in s, `Prediction`)
+           chunks:Iterable[np.ndarray], # iterable of samples in [-1, 1] as they come, each [n] or [n, n_channels]; for a callback: `iter(queue.get, None)`
+           sr:int=SR,                   # their sampling rate, Hz
+           window:float=3.,             # scored at a time, s
+           hop:float=1.,                # from one window to the next, s
+          )->Iterator[tuple]:           # yields (start in s, end in s, `Prediction`)
     "Score each window as soon as its last sample has come."
     return self._scored(chunks, sr, window, hop, 1)
 
@@ -302,11 +309,11 @@ def _blocks(f, path, seconds=10):
 
 @patch
 def timeline(self:Recognizer,
-             path,                # recording of any length, read as it is needed
-             window:float=3.,     # scored at a time, s
-             hop:float=1.,        # from one window to the next, s
-             batch_size:int=64,   # windows to a batch
-            )->pd.DataFrame:      # start and end of each window in s, label, and a column for each class' probability
+             path:str|Path,     # recording of any length, read as it is needed
+             window:float=3.,   # scored at a time, s
+             hop:float=1.,      # from one window to the next, s
+             batch_size:int=64, # windows to a batch
+            )->pd.DataFrame:    # start and end of each window in s, label, and a column for each class' probability
     "Score a recording window by window."
     with _opened(path) as f:
         rows = [(a, b, p.label, *p.probabilities.values()) for a,b,p in self._scored(_blocks(f, path), f.samplerate, window, hop, batch_size)]
@@ -342,7 +349,7 @@ def _png(fig):
 
 def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
                   title:str='',          # of the figure
-                 ):                      # the figure
+                 )->'Figure':            # the figure
     "Probabilities over time, stacked, and the label of each segment below."
     from matplotlib.figure import Figure
     if timeline.empty: raise ValueError('an empty timeline: there is nothing to draw')
@@ -372,8 +379,8 @@ def _write(self:Recognizer, path):
 
 @patch
 def save(self:Recognizer,
-         path # of the file, such as `angry.ser`
-        )->Path: # the same
+         path:str|Path # of the file, such as `angry.ser`
+        )->Path:       # the same
     "Write everything to one file."
     path = Path(path)
     if path.is_dir(): raise IsADirectoryError(f'{path} is a folder; name the file to write, such as {path/"recogniser.ser"}')
@@ -448,7 +455,7 @@ def _check_texts(info, n_models):
 # %% ../nbs/13_predict.ipynb #c4c1d030
 @patch(cls_method=True)
 def load(cls:Recognizer,
-         path=None # written by `save` (default: the pretrained one)
+         path:str|Path=None # written by `save` (default: the pretrained one)
         )->Recognizer:
     "Open a bundle: build the layers it describes, fill in its weights."
     from ser_nbdev.model import build_model
@@ -468,10 +475,10 @@ def load(cls:Recognizer,
     return recognizer
 
 # %% ../nbs/13_predict.ipynb #61ac4d35
-def pretrain(config,               # `TrainConfig`; its normalisation not by speaker, who is unknown later
-             features,             # feature store, or anything indexable
+def pretrain(config:'TrainConfig', # `TrainConfig`; its normalisation not by speaker, who is unknown later
+             features:Sequence,    # feature store, or anything indexable
              frame:pd.DataFrame,   # corpus table, rows aligned
-             out,                  # folder for the runs; finished ones are taken as they are
+             out:str|Path,         # folder for the runs; finished ones are taken as they are
              members:int=2,        # models in the ensemble, one a random seed
              card:dict=None,       # what to say besides the figures
              k:int=None,           # folds by speaker (default: one a speaker)
@@ -585,7 +592,7 @@ def _arguments_of(argv):
     if '' in (*a.paths, a.bundle, a.timeline): p.error('an empty name; the current folder is .')
     return a
 
-def ser_predict(argv=None # arguments (default: the command line's)
+def ser_predict(argv:Sequence[str]=None # arguments (default: the command line's)
                ):
     "Console script: score recordings."
     a, bad = _arguments_of(argv), []
@@ -603,11 +610,11 @@ def ser_predict(argv=None # arguments (default: the command line's)
     if bad: sys.exit(1)
 
 # %% ../nbs/13_predict.ipynb #7f2207d8
-def explorer_figure(y:np.ndarray,            # waveform at 16 kHz, [n_samples]
-                    prediction:Prediction,   # what the recogniser said
-                    title:str='',            # of the figure
-                    truth:str=None,          # emotion code that was meant, where it is known
-                   ):                        # the figure
+def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, [n_samples]
+                    prediction:Prediction, # what the recogniser said
+                    title:str='',          # of the figure
+                    truth:str=None,        # emotion code that was meant, where it is known
+                   )->'Figure':            # the figure
     "Waveform with attention over it, MFCC below, and the probabilities with the truth beside them."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(9, 3.6), dpi=90, layout='constrained')
@@ -636,8 +643,8 @@ def _draw_attention(over, p):
 class Explorer:
     "Choose or upload a recording; hear it, see it, see it scored. `.widget` is what a notebook shows."
     def __init__(self,
-        recognizer:Recognizer, # who scores
-        corpus=None,           # corpus table to choose from; its emotions are shown beside the predictions
+        recognizer:Recognizer,    # who scores
+        corpus:pd.DataFrame=None, # corpus table to choose from; its emotions are shown beside the predictions
     ):
         import ipywidgets as w
         self.recognizer, self.corpus, self.prediction = recognizer, corpus, None
@@ -654,7 +661,7 @@ class Explorer:
 # %% ../nbs/13_predict.ipynb #7520585b
 @patch
 def choose(self:Explorer,
-           i # position in the corpus
+           i:int # position in the corpus
           ):
     "Score an utterance of the corpus."
     row = self.corpus.iloc[i]
@@ -662,8 +669,8 @@ def choose(self:Explorer,
 
 @patch
 def score_bytes(self:Explorer,
-                data, # bytes of the file
-                name  # of the file
+                data:bytes, # bytes of the file
+                name:str    # of the file
                ):
     "Score an uploaded file; what is no audio gets a friendly message."
     with tempfile.TemporaryDirectory() as d:

@@ -11,12 +11,21 @@ __all__ = ['RUNS', 'PUBLISHED', 'confusion', 'uar', 'wa', 'macro_f1', 'bootstrap
 
 # %% ../nbs/04_results.ipynb #896a2b4f
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 import numpy as np, pandas as pd
 from dataclasses import dataclass
 from fastcore.basics import patch
 from fastcore.script import call_parse
-from .corpora import EMOTIONS, CorpusError, console
+from numpy.typing import ArrayLike
+from .corpora import EMOTIONS, CorpusError, Fold, console
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from ser_nbdev.model import keras
+    from ser_nbdev.train import Run, TrainConfig
 
 # %% ../nbs/04_results.ipynb #6b52b839
 RUNS = dict(seed    = dict(recipe='seed', by='random', folds=5, fold=0),
@@ -24,26 +33,26 @@ RUNS = dict(seed    = dict(recipe='seed', by='random', folds=5, fold=0),
             modern  = dict(recipe='modern', seeds=5))
 
 # %% ../nbs/04_results.ipynb #ffbd834a
-def confusion(truth,        # emotion of each utterance, [n]
-              said,         # what the model said, [n]
-              classes:list, # rows and columns, in this order
-             )->np.ndarray: # counts, int [n_classes, n_classes]: row truth, column said
+def confusion(truth:ArrayLike, # emotion of each utterance, [n]
+              said:ArrayLike,  # what the model said, [n]
+              classes:list,    # rows and columns, in this order
+             )->np.ndarray:    # counts, int [n_classes, n_classes]: row truth, column said
     "Confusion matrix."
     at = {c:i for i,c in enumerate(classes)}
     out = np.zeros((len(classes),)*2, int)
     np.add.at(out, ([at[t] for t in truth], [at[s] for s in said]), 1)
     return out
 
-def uar(truth, # emotion of each utterance, [n]
-        said,  # what the model said, [n]
-       )->float: # in [0, 1]
+def uar(truth:ArrayLike, # emotion of each utterance, [n]
+        said:ArrayLike,  # what the model said, [n]
+       )->float:         # in [0, 1]
     "Unweighted average recall: the mean recall of the classes that occur."
     truth, hit = np.asarray(truth), np.asarray(truth)==np.asarray(said)
     return float(np.mean([hit[truth==c].mean() for c in np.unique(truth)]))
 
-def wa(truth, # emotion of each utterance, [n]
-       said,  # what the model said, [n]
-      )->float: # in [0, 1]
+def wa(truth:ArrayLike, # emotion of each utterance, [n]
+       said:ArrayLike,  # what the model said, [n]
+      )->float:         # in [0, 1]
     "Weighted accuracy: the share of utterances that are right."
     return float(np.mean(np.asarray(truth)==np.asarray(said)))
 
@@ -53,15 +62,15 @@ def _f1_of_counts(c):
     n = c.sum(-1)+c.sum(-2)
     return (2*np.diagonal(c, axis1=-2, axis2=-1)/np.maximum(n, 1)).sum(-1)/(n>0).sum(-1)
 
-def macro_f1(truth, # emotion of each utterance, [n]
-             said,  # what the model said, [n]
-            )->float: # in [0, 1]
+def macro_f1(truth:ArrayLike, # emotion of each utterance, [n]
+             said:ArrayLike,  # what the model said, [n]
+            )->float:         # in [0, 1]
     "The mean of the F1 of all classes that occur or are said."
     return float(_f1_of_counts(confusion(truth, said, sorted(set(truth)|set(said)))))
 
 # %% ../nbs/04_results.ipynb #478016b4
 def bootstrap_ci(predictions:pd.DataFrame, # columns speaker, truth, said (and seed, where there are several)
-                 metric=uar,               # function of truth and said
+                 metric:Callable=uar,      # function of truth and said
                  level:float=.95,          # of the interval
                  n:int=1000,               # resamples
                  seed:int=0,               # of the resampling
@@ -127,11 +136,11 @@ class Comparison:
     predictions:pd.DataFrame  # one row a test utterance: arm, fold, seed, name, speaker, truth, said, a probability a class
     metrics:pd.DataFrame      # one row a run: arm, fold, seed, UAR and WA of training, validation and test
     @property
-    def classes(self):
+    def classes(self)->list:
         "Emotion codes."
         return self.config['classes']
     @property
-    def arms(self):
+    def arms(self)->list:
         "Names of the arms."
         return list(dict.fromkeys(self.metrics.arm))
 
@@ -199,7 +208,7 @@ def _repr_markdown_(self:Comparison): return f'{self.to_markdown()}\n\n{self.ver
 # %% ../nbs/04_results.ipynb #15148541
 @patch
 def save(self:Comparison,
-         folder, # made if needed
+         folder:str|Path, # made if needed
         ):
     "Write `config.json` and three Parquet files."
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
@@ -211,7 +220,7 @@ def save(self:Comparison,
 
 @patch(cls_method=True)
 def load(cls:Comparison,
-         folder # written by `save`
+         folder:str|Path # written by `save`
         )->Comparison:
     "Open a recorded comparison."
     folder = Path(folder)
@@ -243,19 +252,19 @@ def _collect(runs):
 
 # %% ../nbs/04_results.ipynb #3943f37f
 def best_run(runs:list # `Run`s of one arm, fold and seed
-            ):         # one of them
+            )->'Run':  # one of them
     "The run with the highest validation UAR; of equal ones the one with the lowest validation loss."
     return min(runs, key=lambda r: (-r.metrics['valid']['uar'], r.metrics['valid']['loss'])) if len(runs)>1 else runs[0]
 
 # %% ../nbs/04_results.ipynb #ad3ff6f4
-def compare_dropout(config,                # `TrainConfig` for both arms
-                    features,              # feature store
-                    frame:pd.DataFrame,    # corpus table, rows aligned with `features`
-                    folds:list,            # from `corpora.folds`
-                    out,                   # folder of the runs; finished and unfinished ones are taken up
-                    seeds:int=1,           # random seeds an arm and fold
-                    dropout_rate:float=.2, # of the arm with dropout
-                    learning_rates:tuple=(),# to try in each arm, fold and seed (default: the configuration's alone)
+def compare_dropout(config:'TrainConfig',    # `TrainConfig` for both arms
+                    features:Sequence,       # feature store
+                    frame:pd.DataFrame,      # corpus table, rows aligned with `features`
+                    folds:list,              # from `corpora.folds`
+                    out:str|Path,            # folder of the runs; finished and unfinished ones are taken up
+                    seeds:int=1,             # random seeds an arm and fold
+                    dropout_rate:float=.2,   # of the arm with dropout
+                    learning_rates:tuple=(), # to try in each arm, fold and seed (default: the configuration's alone)
                    )->Comparison:
     "Train with dropout and without: the same folds, seeds and budget."
     from dataclasses import replace
@@ -285,8 +294,8 @@ def choices(self:Comparison)->pd.DataFrame: # one row an arm and learning rate: 
     return epoch.agg(runs='size', earliest='min', median='median', latest='max').reset_index()
 
 # %% ../nbs/04_results.ipynb #dff72cdd
-def recorded(folder      # such as `nbs/runs`
-            )->dict:     # (run, corpus) -> `Comparison`
+def recorded(folder:str|Path # such as `nbs/runs`
+            )->dict:         # (run, corpus) -> `Comparison`
     "The recorded comparisons of a folder: its sub-folders CORPUS-RUN, or CORPUS-LABELS-RUN."
     import re
     found, order = {}, ['quick', *RUNS]
@@ -330,10 +339,10 @@ def _bands(history, column):
     q = g.quantile([.25, .5, .75]).unstack()
     return q[g.size()>=g.size().max()/2]
 
-def plot_curves(c:Comparison,        # what to draw
+def plot_curves(c:Comparison,              # what to draw
                 what:tuple=('loss','uar'), # history columns, a row of panels each
-                axs=None,            # axes [len(what), n_arms] to draw on (default: a new figure)
-               ):                    # the axes
+                axs:np.ndarray=None,       # axes [len(what), n_arms] to draw on (default: a new figure)
+               )->np.ndarray:              # the axes [len(what), n_arms]
     "Learning curves of the arms side by side, on one scale: median over the runs, and the middle half of them as a band."
     import matplotlib.pyplot as plt
     if axs is None: _, axs = plt.subplots(len(what), len(c.arms), figsize=(9, 2.4*len(what)), dpi=80, sharex=True, sharey='row', layout='constrained', squeeze=False)
@@ -356,7 +365,7 @@ PUBLISHED = dict(training=.45, validation=.42) # accuracy with dropout that the 
 
 def plot_original(c:Comparison, # run a
                   title:str='', # of the figure
-                 ):             # the axes [2, n_arms]
+                 )->np.ndarray: # the axes [2, n_arms]
     "Accuracy and loss of both arms, with the accuracies that the original published."
     axs = plot_curves(c, ('wa','loss'))
     for (part,y),style in zip(PUBLISHED.items(), ('-','--')): axs[0][0].axhline(y, ls=style, color='black', lw=1, label=f"the original's {part}: {y:.0%}")
@@ -367,8 +376,8 @@ def plot_original(c:Comparison, # run a
 def plot_confusion(predictions:pd.DataFrame, # columns truth and said
                    classes:list,             # emotion codes, in this order
                    title:str='',             # of the axes
-                   ax=None,                  # axes to draw on (default: a new figure)
-                  ):                         # the axes
+                   ax:'Axes'=None,           # axes to draw on (default: a new figure)
+                  )->'Axes':                 # the axes
     "Confusion matrix: shade by row (recall), counts in the cells."
     import matplotlib.pyplot as plt
     m = confusion(predictions.truth, predictions.said, classes)
@@ -385,7 +394,7 @@ def plot_confusion(predictions:pd.DataFrame, # columns truth and said
 # %% ../nbs/04_results.ipynb #c888e916
 def plot_confusions(c:Comparison, # what to draw
                     title:str='', # of the figure
-                   ):             # the figure
+                   )->'Figure':   # the figure
     "Confusion matrices of the arms side by side."
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(1, len(c.arms), figsize=(9, 4.2), dpi=80, layout='constrained')
@@ -394,10 +403,10 @@ def plot_confusions(c:Comparison, # what to draw
     return fig
 
 # %% ../nbs/04_results.ipynb #1b48ceb0
-def plot_speakers(c:Comparison, # what to draw
-                  title:str='', # of the axes
-                  ax=None,      # axes to draw on (default: a new figure)
-                 ):             # the axes
+def plot_speakers(c:Comparison,   # what to draw
+                  title:str='',   # of the axes
+                  ax:'Axes'=None, # axes to draw on (default: a new figure)
+                 )->'Axes':       # the axes
     "UAR of each speaker, arms paired."
     import matplotlib.pyplot as plt
     if ax is None: _, ax = plt.subplots(figsize=(9, 2.6), dpi=80, layout='constrained')
@@ -428,10 +437,10 @@ def ece(predictions:pd.DataFrame, # columns truth, said, and a probability a cla
     return float((t.n*(t.accuracy-t.confidence).abs()).sum()/t.n.sum())
 
 # %% ../nbs/04_results.ipynb #8aed572a
-def plot_calibration(c:Comparison, # what to draw
-                     title:str='', # of the axes
-                     ax=None,      # axes to draw on (default: a new figure)
-                    ):             # the axes
+def plot_calibration(c:Comparison,   # what to draw
+                     title:str='',   # of the axes
+                     ax:'Axes'=None, # axes to draw on (default: a new figure)
+                    )->'Axes':       # the axes
     "Reliability diagram of the arms; a marker's area is the share of utterances in its bin."
     import matplotlib.pyplot as plt
     if ax is None: _, ax = plt.subplots(figsize=(4.4, 4), dpi=80, layout='constrained')
@@ -445,8 +454,8 @@ def plot_calibration(c:Comparison, # what to draw
     return ax
 
 # %% ../nbs/04_results.ipynb #9abcb75d
-def read_listeners(root           # folder of EmoDB, with `erkennung.txt`, or its `wav`
-                  )->pd.DataFrame:# index name; recognised, natural: share of the listeners, in [0, 1]
+def read_listeners(root:str|Path   # folder of EmoDB, with `erkennung.txt`, or its `wav`
+                  )->pd.DataFrame: # index name; recognised, natural: share of the listeners, in [0, 1]
     "EmoDB's perception test: who heard the intended emotion, and who found it natural."
     found = [p for p in (Path(root)/'erkennung.txt', Path(root).parent/'erkennung.txt') if p.exists()]
     if not found: raise CorpusError(f'{root}: no erkennung.txt; it lies beside the folder wav of the original release')
@@ -478,8 +487,8 @@ def rank_correlation(t:pd.DataFrame, # columns model, people, speaker
 # %% ../nbs/04_results.ipynb #5c94d3bf
 def plot_people(t:pd.DataFrame, # from `beside_people`
                 title:str='',   # of the axes
-                ax=None,        # axes to draw on (default: a new figure)
-               ):               # the axes
+                ax:'Axes'=None, # axes to draw on (default: a new figure)
+               )->'Axes':       # the axes
     "Share of listeners who heard the emotion against the model's probability of it; points are shifted a little so that they don't hide each other."
     import matplotlib.pyplot as plt
     from ser_nbdev.corpora import COLOURS
@@ -493,12 +502,12 @@ def plot_people(t:pd.DataFrame, # from `beside_people`
     return ax
 
 # %% ../nbs/04_results.ipynb #b66fa5de
-def plot_attention(y:np.ndarray,       # waveform at 16 kHz, [n_samples]
-                   weights:np.ndarray, # attention, one a step, [n_steps], in time order over the utterance
-                   title:str='',       # of the figure
-                   colour:str='#D55E00',# of the attention
-                   axs=None,           # two axes to draw on (default: a new figure)
-                  ):                   # the axes
+def plot_attention(y:np.ndarray,         # waveform at 16 kHz, [n_samples]
+                   weights:np.ndarray,   # attention, one a step, [n_steps], in time order over the utterance
+                   title:str='',         # of the figure
+                   colour:str='#D55E00', # of the attention
+                   axs:Sequence=None,    # two axes to draw on (default: a new figure)
+                  )->Sequence:           # the axes
     "Attention over waveform and spectrogram."
     import matplotlib.pyplot as plt
     if axs is None: _, axs = plt.subplots(2, 1, figsize=(8, 3.2), dpi=70, sharex=True, layout='constrained')
@@ -512,10 +521,10 @@ def plot_attention(y:np.ndarray,       # waveform at 16 kHz, [n_samples]
     return axs
 
 # %% ../nbs/04_results.ipynb #9691c1d8
-def look(run,                # finished `Run`, of a model with attention
-         features,           # its feature store
+def look(run:'Run',          # finished `Run`, of a model with attention
+         features:Sequence,  # its feature store
          frame:pd.DataFrame, # corpus table, rows aligned
-         fold,               # whose test rows are looked at
+         fold:Fold,          # whose test rows are looked at
         )->pd.DataFrame:     # one row a test utterance: name, path, truth, said, attention (float [n_steps])
     "What the model says of each test utterance, and where it looked."
     from ser_nbdev.bucketing import pad_batch
@@ -531,7 +540,7 @@ def look(run,                # finished `Run`, of a model with attention
 # %% ../nbs/04_results.ipynb #dc0ebfba
 def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
                          emotions:list,       # a row of pictures each
-                        ):                    # the figure
+                        )->'Figure':          # the figure
     "Attention over a recording that was recognised (left) and one that was not (right), for each emotion."
     import matplotlib.pyplot as plt
     from ser_nbdev.corpora import COLOURS
@@ -552,11 +561,11 @@ def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
     return fig
 
 # %% ../nbs/04_results.ipynb #6a73fe36
-def embeddings(model,        # from `build_model`
-               features,     # normalised, indexable
-               rows,         # which
-               stack:int=1,  # the model's
-              )->np.ndarray: # float [n_rows, n_units]
+def embeddings(model:'keras.Model', # from `build_model`
+               features:Sequence,   # normalised, indexable
+               rows:Sequence[int],  # which
+               stack:int=1,         # the model's
+              )->np.ndarray:        # float [n_rows, n_units]
     "The utterance vectors that the last layer turns into logits."
     from ser_nbdev.model import keras
     from ser_nbdev.train import predict_logits
@@ -569,12 +578,12 @@ def principal(x:np.ndarray,  # [n_rows, n_columns]
     return u[:,:2]*s[:2], s[:2]**2/(s**2).sum()
 
 # %% ../nbs/04_results.ipynb #42e3cdd3
-def plot_embeddings(x:np.ndarray,   # from `embeddings`, [n_rows, n_units]
-                    emotions,       # of each row, codes
-                    groups=None,    # of each row, such as its speaker: a marker each
-                    title:str='',   # of the axes
-                    ax=None,        # axes to draw on (default: a new figure)
-                   ):               # the axes
+def plot_embeddings(x:np.ndarray,          # from `embeddings`, [n_rows, n_units]
+                    emotions:ArrayLike,    # of each row, codes
+                    groups:ArrayLike=None, # of each row, such as its speaker: a marker each
+                    title:str='',          # of the axes
+                    ax:'Axes'=None,        # axes to draw on (default: a new figure)
+                   )->'Axes':              # the axes
     "Utterances on their first two principal components, coloured by emotion."
     import matplotlib.pyplot as plt
     from ser_nbdev.corpora import COLOURS
@@ -606,9 +615,9 @@ def _png(fig):
 # %% ../nbs/04_results.ipynb #3d10ba83
 @patch
 def report(self:Comparison,
-           out,       # folder
-           title:str, # of the page
-          )->Path:    # report.html
+           out:str|Path, # folder
+           title:str,    # of the page
+          )->Path:       # report.html
     "Write `report.html`, the pictures as PNG and `summary.csv`."
     import html, matplotlib
     from base64 import b64encode
