@@ -876,6 +876,7 @@ def _dtype(x:_Node)->np.dtype: # plain numbers, strings or objects; nothing stru
     if _kind(x) != 'dtype' or not re.fullmatch(r'[fiubSU]\d+|O8?', code) or (x.state and any(x.state[2:5])): raise CorpusError(f'a column of type {code}')
     return np.dtype(code if code[0] in 'Ob' else order+code)
 
+# %% ../nbs/10_corpora.ipynb #c16663e4
 def _strings(x:_Node)->np.ndarray: # text as pandas 3 keeps it: Arrow's one long string and where each piece ends
     kind, n, gaps, start, (_, ends, text) = x.state['_pa_array'].args[0][:5]
     ends = np.frombuffer(_bytes(ends), 'i8' if kind.args[0] == 'large_string' else 'i4')[start:start+n+1]

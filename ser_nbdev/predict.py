@@ -94,6 +94,7 @@ def _check_names(classes):
     odd = [c for c in classes if not (isinstance(c, str) and re.fullmatch(r'[^\W_][\w -]{0,31}', c)) or c in ('path', 'start', 'end', 'label')]
     if odd: raise ValueError(f'classes {", ".join(map(repr, odd[:3]))}: a name has up to 32 letters, digits, blanks, - and _, the first a letter or digit, and is not path, start, end or label; rename it (relabel) and train again')
 
+# %% ../nbs/13_predict.ipynb #134503bb
 class Recognizer:
     "A trained model with its labels, features and normalisation: everything needed to score a recording."
     def __init__(self,
@@ -592,6 +593,7 @@ def _arguments_of(argv):
     if '' in (*a.paths, a.bundle, a.timeline): p.error('an empty name; the current folder is .')
     return a
 
+# %% ../nbs/13_predict.ipynb #8b0a240a
 def ser_predict(argv:Sequence[str]=None # arguments (default: the command line's)
                ):
     "Console script: score recordings."
@@ -677,6 +679,7 @@ def score_bytes(self:Explorer,
         (Path(d)/'upload').write_bytes(data)
         self._show(Path(d)/'upload', name)
 
+# %% ../nbs/13_predict.ipynb #4d730947
 @patch
 def _uploaded(self:Explorer, file):
     "Score an upload; neither it nor the utterance chosen before stays selected, so that both can be had again."

@@ -199,6 +199,7 @@ def sources(self:FeatureStore)->pd.DataFrame: # columns `source_size` in bytes, 
     "What every utterance was made from."
     return self._index.select(['name', *_OURS[1:3]]).to_pandas().set_index('name')
 
+# %% ../nbs/12_store.ipynb #9431bbb8
 @patch(as_prop=True)
 def failures(self:FeatureStore)->pd.DataFrame: # columns `name`, `path`, `reason`
     "Every recording that gave no features, and why."
@@ -257,6 +258,7 @@ def _placed(index:Path # of a store
             _READ[key] |= {h: m['shards'][k] for h,k in zip(table['source_hash'].to_pylist(), table['shard'].to_pylist())}
     return _READ[key]
 
+# %% ../nbs/12_store.ipynb #24825871
 def _older(out:Path,    # folder of the store
            wanted:set,  # hashes of recordings
           )->dict:      # hash -> features
@@ -388,6 +390,7 @@ def _check_folder(out:Path, kind:dict):
     else:
         if any(m.get(k)!=v for k,v in kind.items()): raise StoreError(f'{out}: holds {_describe(m)}, asked for {_describe(kind)}; choose another folder, or delete this one')
 
+# %% ../nbs/12_store.ipynb #2d96f6b1
 @contextmanager
 def _workplace(out:Path, kind:dict):
     "A folder of ours, for us alone; what is empty in the end is removed."

@@ -426,6 +426,7 @@ def plot_history(history:Iterable, # one row an epoch: epoch, loss, uar, val_los
         ax.set(title=name, xlabel='epoch', ylabel=name)
     axs[0].legend()
 
+# %% ../nbs/03_train_multigpu.ipynb #3ece17b0
 class Curves(keras.callbacks.Callback):
     "The learning curves of a `Checkpoint`'s history, as one picture that follows."
     def __init__(self,
@@ -512,6 +513,7 @@ def _describe(config, features, frame, fold, classes, cmvn):
                 features=dict(name=config.features, fingerprint=getattr(features, 'fingerprint', None), n_features=int(features[0].shape[1]), trim_db=getattr(features, 'trim_db', None)),
                 recordings=_data_hash(features, frame, fold), cmvn=cmvn and cmvn.to_dict(), versions=names)
 
+# %% ../nbs/03_train_multigpu.ipynb #ca01a665
 def _differences(there, here):
     "What sets two runs apart, by their config.json; nothing if they are the same run."
     def flat(d): return {**asdict(TrainConfig(**d['recipe'])), 'classes':d['classes'], 'fold':d['fold'], 'features fingerprint':d['features']['fingerprint'], 'recordings and labels':d.get('recordings'), 'backend':d['versions']['backend']}
