@@ -26,10 +26,10 @@ from .corpora import CORPORA, CorpusError, Fold, SIX, FOUR, SEED7, assert_no_lea
 from .features import Normalised, fit_cmvn
 from .store import FeatureStore, _atomic, alone, extract_corpus
 
-# %% ../nbs/03_train_multigpu.ipynb #8466234c
+# %% ../nbs/03_train_multigpu.ipynb #e962140e
 @dataclass(frozen=True)
 class TrainConfig:
-    "Everything that decides a training. The defaults are the original's README."
+    "Everything that decides a training. The defaults are the numbers of the original's README; the attention is ours (`window` is the original's)."
     features:str = 'mfcc20'       # feature set: mfcc20, lld32 or lld43
     normalise:str = 'global'      # CMVN statistics: global (training rows), speaker (each one's own), none
     units:int = 64                # LSTM units a direction
@@ -413,7 +413,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.bar.update(); self.bar.set_postfix_str(f'loss {logs["loss"]:.2f}' + (f', validation UAR {logs["val_uar"]:.2f}' if 'val_uar' in logs else ''))
 
-# %% ../nbs/03_train_multigpu.ipynb #270937b2
+# %% ../nbs/03_train_multigpu.ipynb #e33c90a3
 def plot_history(history:Iterable, # one row an epoch: epoch, loss, uar, val_loss, val_uar
                  axs:Sequence,     # two axes: loss, UAR
                 ):
@@ -421,8 +421,8 @@ def plot_history(history:Iterable, # one row an epoch: epoch, loss, uar, val_los
     h = pd.DataFrame(history)
     for ax,k,name in zip(axs, ('loss','uar'), ('cross-entropy','UAR')):
         ax.clear()
-        ax.plot(h.epoch, h[k], color='#0072B2', label='training')
-        if 'val_'+k in h: ax.plot(h.epoch, h['val_'+k], color='#D55E00', label='validation')
+        ax.plot(h.epoch, h[k], color='black', label='training')
+        if 'val_'+k in h: ax.plot(h.epoch, h['val_'+k], color='black', ls='--', label='validation')
         ax.set(title=name, xlabel='epoch', ylabel=name)
     axs[0].legend()
 
@@ -639,7 +639,17 @@ def everything(frame:pd.DataFrame # corpus table
     none = np.zeros(0, int)
     return Fold('everything', np.arange(len(frame)), none, none, 'speaker')
 
-# %% ../nbs/03_train_multigpu.ipynb #03adb4e8
+# %% ../nbs/03_train_multigpu.ipynb #c4a15175
+def _fold_to_train(config, features, frame, fold):
+    "The fold as the configuration uses it, once all is checked that can be checked before training."
+    _check_features(config, features, frame)
+    fold = _checked_fold(fold, len(frame))
+    assert_no_leak(frame, fold)
+    _check_numbers(features, frame, fold)
+    if config.join_validation: fold = replace(fold, train=np.sort(np.append(fold.train, fold.valid)), valid=fold.valid[:0])
+    if config.patience and not len(fold.valid): raise ValueError(f'patience={config.patience} needs validation rows, and fold {fold.name} has none; set it to 0')
+    return fold
+
 def train(config:TrainConfig,      # everything that decides the training
           features:Sequence,       # `FeatureStore`, or anything indexable that gives [n_frames, n_features]
           frame:pd.DataFrame,      # corpus table, rows aligned with `features`
@@ -652,13 +662,7 @@ def train(config:TrainConfig,      # everything that decides the training
           resume:bool=True,        # False: start again, whatever run the folder holds
          )->Run:
     "Train one model on one fold."
-    _check_features(config, features, frame)
-    devices = _checked_devices(devices)
-    fold = _checked_fold(fold, len(frame))
-    assert_no_leak(frame, fold)
-    _check_numbers(features, frame, fold)
-    if config.join_validation: fold = replace(fold, train=np.sort(np.append(fold.train, fold.valid)), valid=fold.valid[:0])
-    if config.patience and not len(fold.valid): raise ValueError(f'patience={config.patience} needs validation rows, and fold {fold.name} has none; set it to 0')
+    devices, fold = _checked_devices(devices), _fold_to_train(config, features, frame, fold)
     classes, machines, strategy = classes_of(frame), cluster()[1], _strategy(devices)
     labels = frame.emotion.map(classes.index).to_numpy()
     view, cmvn = normalised(config, features, frame, fold)
