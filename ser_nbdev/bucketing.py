@@ -91,7 +91,7 @@ def _checked_labels(labels, n):
     if labels.shape!=(n,) or labels.dtype.kind not in 'iu': raise ValueError(f'labels: must be {n} whole numbers, one an utterance; these are {labels.dtype} of shape {list(labels.shape)}')
     return labels
 
-# %% ../nbs/01_bucketing.ipynb #a9dcb527
+# %% ../nbs/01_bucketing.ipynb #e3328439
 class BucketIterator:
     "Batches of similar length, every utterance exactly once an epoch."
     def __init__(self,
@@ -120,10 +120,7 @@ class BucketIterator:
         self.max_frames, self.multiple, self.spare, self.shuffle, self.shard = max_frames, multiple, spare, shuffle, shard
         self.set_epoch(0)
 
-    def __len__(self): return len(self.plan)
-    def on_epoch_end(self): self.set_epoch(self.epoch+1)
-
-# %% ../nbs/01_bucketing.ipynb #29b638a2
+# %% ../nbs/01_bucketing.ipynb #b0376f4f
 @patch
 def set_epoch(self:BucketIterator,
               epoch:int, # number of the epoch, from 0
@@ -135,6 +132,15 @@ def set_epoch(self:BucketIterator,
     plan = plan_epoch(padded, rng, self.batch_size, self.n_buckets, self.jitter if self.shuffle else 0, self.max_frames)
     if not self.shuffle: plan = [np.sort(p) for p in sorted(plan, key=lambda p: self.lengths[p].max())]
     self.plan = [self.rows[p] for p in plan]
+
+@patch
+def __len__(self:BucketIterator)->int: # batches in this epoch
+    return len(self.plan)
+
+@patch
+def on_epoch_end(self:BucketIterator):
+    "Plan the next epoch."
+    self.set_epoch(self.epoch+1)
 
 # %% ../nbs/01_bucketing.ipynb #9d92a9a6
 def pad_batch(xs:Sequence,     # list of arrays [n_frames, n_features]

@@ -272,8 +272,14 @@ class Bidirectional(keras.layers.Bidirectional):
         last = m - ops.pad(m[1:], ((0,1), (0,0), (0,0)))
         return ops.concatenate([ops.sum(there*last, 0), back[0]], -1)
 
-# %% ../nbs/02_model.ipynb #49e5772e
+# %% ../nbs/02_model.ipynb #4c82a7d0
 ATTENTION = ('pool', 'window', 'none')
+
+def _check_sizes(attention, **sizes):
+    "Refuse an attention that is not known, and sizes that are no whole numbers from 1."
+    if attention not in ATTENTION: raise ValueError(f'attention={attention!r} is not known; it is one of {", ".join(ATTENTION)}')
+    for name,v in sizes.items():
+        if v<1 or v!=int(v): raise ValueError(f'{name}={v}: must be a whole number from 1')
 
 def _bilstm(units, name, window=0, sequences=True):
     "One bidirectional layer; with `window`, of cells that attend over their last outputs."
@@ -281,7 +287,7 @@ def _bilstm(units, name, window=0, sequences=True):
     rnn = keras.layers.RNN(WindowAttentionCell(units, window), **kw) if window else keras.layers.LSTM(units, **kw)
     return (keras.layers.Bidirectional if window else Bidirectional)(rnn, name=name)
 
-# %% ../nbs/02_model.ipynb #aa24847e
+# %% ../nbs/02_model.ipynb #257b0b61
 def build_model(n_features:int,         # columns of the feature matrix
                 n_classes:int=6,        # emotions
                 units:int=64,           # LSTM units a direction
@@ -296,9 +302,7 @@ def build_model(n_features:int,         # columns of the feature matrix
                 centred:bool=False,     # the LSTM sees each utterance less its mean
                )->keras.Model:          # takes `[x [B, T, F], mask [B, T]]`, gives logits `[B, n_classes]`
     "Bidirectional LSTM layers with attention and a linear output."
-    if attention not in ATTENTION: raise ValueError(f'attention={attention!r} is not known; it is one of {", ".join(ATTENTION)}')
-    for name,v in dict(n_features=n_features, n_classes=n_classes, units=units, layers=layers, attn_length=attn_length, stack=stack).items():
-        if v<1 or v!=int(v): raise ValueError(f'{name}={v}: must be a whole number from 1')
+    _check_sizes(attention, n_features=n_features, n_classes=n_classes, units=units, layers=layers, attn_length=attn_length, stack=stack)
     units, layers, attn_length, stack, functionals = map(int, (units, layers, attn_length, stack, functionals))
     x = keras.Input((None, n_features), name='frames')
     mask = keras.Input((None,), dtype='bool', name='mask')
