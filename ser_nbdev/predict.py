@@ -391,7 +391,7 @@ def save(self:Recognizer,
     finally: part.unlink(missing_ok=True)
     return path
 
-# %% ../nbs/13_predict.ipynb #ac808302
+# %% ../nbs/13_predict.ipynb #5fa1c1b7
 def _members(path):
     "The files of a bundle, checked: known names, bounded sizes."
     with zipfile.ZipFile(path) as z:
@@ -401,6 +401,7 @@ def _members(path):
         if sum(i.file_size for i in infos)>_MAX_BYTES or z.getinfo('bundle.json').file_size>_MAX_BYTES//100: raise ValueError(f'unpacked it has {sum(i.file_size for i in infos):,} bytes, more than any bundle')
         return {n:z.read(n) for n in wanted}
 
+# %% ../nbs/13_predict.ipynb #d220501e
 def _objects(group, seen):
     "Name and object below a group; refuses links elsewhere, a second link to what was `seen`, and more of them than any model has."
     for k in group:
@@ -611,7 +612,7 @@ def ser_predict(argv:Sequence[str]=None # arguments (default: the command line's
         else: _score_all(recognizer, recordings, a.form, complain)
     if bad: sys.exit(1)
 
-# %% ../nbs/13_predict.ipynb #7f2207d8
+# %% ../nbs/13_predict.ipynb #440dc58e
 def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, [n_samples]
                     prediction:Prediction, # what the recogniser said
                     title:str='',          # of the figure
@@ -619,27 +620,29 @@ def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, [n_samples]
                    )->'Figure':            # the figure
     "Waveform with attention over it, MFCC below, and the probabilities with the truth beside them."
     from matplotlib.figure import Figure
-    fig = Figure(figsize=(9, 3.6), dpi=90, layout='constrained')
+    fig = Figure(figsize=(9, 4.4), dpi=90, layout='constrained')
     g = fig.add_gridspec(2, 2, width_ratios=[2,1])
     a = fig.add_subplot(g[0,0]); m = fig.add_subplot(g[1,0], sharex=a)
     _draw_sound(a, m, y); a.set_title(title, parse_math=False)
     if len(prediction.attention): _draw_attention(a.twinx(), prediction)
     bars = prediction.plot(fig.add_subplot(g[:,1]))
     if truth in prediction.probabilities: bars.plot(1.02, list(prediction.probabilities).index(truth), '<', color='black', clip_on=False, transform=bars.get_yaxis_transform())
-    if truth: bars.set_title(f"{bars.get_title()}; truth{' (◂)' if truth in prediction.probabilities else ''}: {EMOTIONS.get(truth, truth)}")
+    if truth: bars.set_title(f"{bars.get_title()}\ntruth{' (◂)' if truth in prediction.probabilities else ''}: {EMOTIONS.get(truth, truth)}")
     return fig
 
 def _draw_sound(a, m, y):
-    "Waveform and MFCC."
+    "Waveform and MFCC, red above and blue below zero, as in `00_features`."
+    from matplotlib import colormaps
     x = mfcc(y)[:,1:]
-    a.plot(np.arange(len(y))/SR, y, color='#999999', lw=.4); a.set(ylabel='amplitude'); a.tick_params(labelbottom=False)
-    m.imshow(x.T, origin='lower', aspect='auto', cmap='viridis', extent=(0, len(x)*HOP/SR, .5, 19.5)); m.set(xlabel='time (s)', ylabel='MFCC')
+    a.plot(np.arange(len(y))/SR, y, color='#8C8C8C', lw=.6); a.set(ylabel='amplitude', xlim=(0, len(y)/SR)); a.tick_params(labelbottom=False)
+    im = m.imshow(x.T, origin='lower', aspect='auto', cmap=colormaps['RdBu_r'].resampled(21), vmin=-250, vmax=250, interpolation='nearest', extent=(0, len(x)*HOP/SR, .5, 19.5))
+    m.set(xlabel='time (s)', ylabel='MFCC', yticks=(1, 5, 10, 15, 19)); m.figure.colorbar(im, ax=m, label='liftered (dB)', ticks=(-200, 0, 200))
 
 def _draw_attention(over, p):
     "Attention in the label's colour, over a waveform."
     w = p.attention*len(p.attention)
-    over.fill_between(p.times, w, color=COLOURS.get(p.label, 'black'), alpha=.4, lw=0); over.plot(p.times, w, color='black', lw=1)
-    over.set(ylabel='attention (1: even)', ylim=(0,None))
+    over.fill_between(p.times, w, color=COLOURS.get(p.label, 'black'), alpha=.3, lw=0); over.plot(p.times, w, color='black', lw=1.8)
+    over.set(ylabel='attention (1: even)', ylim=(0, None))
 
 # %% ../nbs/13_predict.ipynb #6f37f0df
 class Explorer:
