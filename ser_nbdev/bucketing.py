@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
 
-if TYPE_CHECKING: import tensorflow as tf
+if TYPE_CHECKING: from tensorflow.data import Dataset
+else: Dataset = 'Dataset'   # nbdev looks the names up when it makes the pages
 
 # %% ../nbs/01_bucketing.ipynb #40efc32a
 def padding_waste(lengths:np.ndarray, # frames of each utterance, int [n]
@@ -168,8 +169,8 @@ def __getitem__(self:BucketIterator,
     return pad_batch([self.features[r] for r in rows], self.multiple, longest), self.labels[rows].astype(np.int32)
 
 # %% ../nbs/01_bucketing.ipynb #a38f8cec
-def to_tf_dataset(it:BucketIterator    # the batches
-                 )->'tf.data.Dataset': # `tf.data.Dataset` of `((x, mask), y)`; each pass is the next epoch
+def to_tf_dataset(it:BucketIterator # the batches
+                 )->'Dataset':    # `tf.data.Dataset` of `((x, mask), y)`; each pass is the next epoch
     "The iterator as a `tf.data.Dataset`."
     import tensorflow as tf
     def epoch():

@@ -23,6 +23,7 @@ import numpy as np, pandas as pd
 from fastcore.script import call_parse
 
 if TYPE_CHECKING: from matplotlib.axes import Axes
+else: Axes = 'Axes'   # nbdev looks the names up when it makes the pages
 
 # %% ../nbs/10_corpora.ipynb #6b1e6fb0
 EMOTIONS = dict(ang='angry', hap='happy', exc='excited', sad='sad', fru='frustrated', neu='neutral', fea='fearful',

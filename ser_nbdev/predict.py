@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from ser_nbdev.train import TrainConfig
+else: Axes, Figure, TrainConfig = 'Axes', 'Figure', 'TrainConfig'   # nbdev looks the names up when it makes the pages
 
 # %% ../nbs/13_predict.ipynb #c050a6d8
 @dataclass

@@ -23,9 +23,10 @@ from .corpora import EMOTIONS, CorpusError, Fold, console
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from keras import Model
     from matplotlib.figure import Figure
-    from ser_nbdev.model import keras
     from ser_nbdev.train import Run, TrainConfig
+else: Axes, Figure, Model, Run, TrainConfig = 'Axes', 'Figure', 'Model', 'Run', 'TrainConfig'   # nbdev looks the names up when it makes the pages
 
 # %% ../nbs/04_results.ipynb #6b52b839
 RUNS = dict(seed    = dict(recipe='seed', by='random', folds=5, fold=0),
@@ -561,7 +562,7 @@ def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
     return fig
 
 # %% ../nbs/04_results.ipynb #6a73fe36
-def embeddings(model:'keras.Model', # from `build_model`
+def embeddings(model:'Model',       # from `build_model`
                features:Sequence,   # normalised, indexable
                rows:Sequence[int],  # which
                stack:int=1,         # the model's
