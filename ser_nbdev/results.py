@@ -41,7 +41,7 @@ def confusion(truth:ArrayLike, # emotion of each utterance, [n]
     "Confusion matrix."
     at = {c:i for i,c in enumerate(classes)}
     out = np.zeros((len(classes),)*2, int)
-    np.add.at(out, ([at[t] for t in truth], [at[s] for s in said]), 1)
+    np.add.at(out, ([at[t] for t in np.asarray(truth)], [at[s] for s in np.asarray(said)]), 1)
     return out
 
 def uar(truth:ArrayLike, # emotion of each utterance, [n]
@@ -247,7 +247,7 @@ def _collect(runs):
         predictions.append(p.assign(said=np.array(r.classes)[p[r.classes].to_numpy().argmax(1)], **key))
         metrics.append(key | {f'{part}_{k}':v for part,d in r.metrics.items() for k,v in d.items()} | dict(learning_rate=r.config.learning_rate, epoch=_kept_epoch(r)))
     info, (arms, folds_, seeds) = r.info, [list(dict.fromkeys(k)) for k in zip(*runs)]
-    recipe = {k:v for k,v in info['recipe'].items() if all(r.info['recipe'][k]==v for r in runs.values())}      # what the runs share
+    recipe = {k:v for k,v in vars(r.config).items() if all(getattr(o.config, k)==v for o in runs.values())}      # what the runs share
     config = dict(arms=arms, folds=dict(by=info['fold']['by'], names=folds_), seeds=seeds, classes=r.classes, recipe=recipe, features=info['features'], versions=info['versions'])
     return Comparison(config, pd.concat(history, ignore_index=True), pd.concat(predictions, ignore_index=True), pd.DataFrame(metrics))
 

@@ -72,7 +72,7 @@ def _check(c):
     for f in fields(c):
         v, t = getattr(c, f.name), type(f.default)
         kind, name = {bool:(bool,'True or False'), int:(Integral,'a whole number'), float:(Real,'a finite number'), str:(str,'a name')}[t]
-        if not isinstance(v, kind) or isinstance(v, bool)!=(t is bool) or t is float and not np.isfinite(v): raise ValueError(f'{f.name}={v!r}: must be {name}')
+        if not isinstance(v, kind) or isinstance(v, bool)!=(t is bool) or t is float and not np.isfinite(float(v)): raise ValueError(f'{f.name}={v!r}: must be {name}')
         object.__setattr__(c, f.name, t(v))
     for names, ok, what in _MUST_BE:
         for n in names:
@@ -650,6 +650,7 @@ def _fold_to_train(config, features, frame, fold):
     if config.patience and not len(fold.valid): raise ValueError(f'patience={config.patience} needs validation rows, and fold {fold.name} has none; set it to 0')
     return fold
 
+# %% ../nbs/03_train_multigpu.ipynb #890e6da8
 def train(config:TrainConfig,      # everything that decides the training
           features:Sequence,       # `FeatureStore`, or anything indexable that gives [n_frames, n_features]
           frame:pd.DataFrame,      # corpus table, rows aligned with `features`
