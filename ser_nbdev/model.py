@@ -292,8 +292,8 @@ def build_model(n_features:int,         # columns of the feature matrix
                 n_classes:int=6,        # emotions
                 units:int=64,           # LSTM units a direction
                 layers:int=2,           # bidirectional LSTM layers
-                attention:str='pool',   # `pool`: over all frames; `window`: the original's; `none`: last frame of each direction
-                attn_length:int=32,     # how far back `window` sees, in steps
+                attention:str='pool',   # pool: over all frames; window: the original's; none: last frame of each direction
+                attn_length:int=32,     # how far back window sees, in steps
                 dropout_rate:float=0.2, # share of the utterance vector dropped in training; 0: no dropout
                 stack:int=1,            # consecutive frames joined to one step
                 input_dropout:float=0., # share of the inputs dropped in training
