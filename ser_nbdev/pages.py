@@ -33,7 +33,7 @@ class Table(BasicMarkdownRenderer):
         sym:object, # function or class
         **kwargs):  # of nbdev's renderer
         super().__init__(installed(sym), **kwargs)
-        self.fn = getattr(self.sym, '__qualname__', self.fn)       # by which nbdev finds the line of the source
+        self.fn:str = getattr(self.sym, '__qualname__', self.nm) # by which nbdev finds the line of the source
 
     def _repr_markdown_(self):
         whole = super()._repr_markdown_()
