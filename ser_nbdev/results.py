@@ -331,8 +331,8 @@ def conclusion(runs:dict # from `recorded`
     return (f"Of {len(honest)} runs with unheard test speakers, dropout helps in {len(helps)}{' ('+'; '.join(helps)+')' if helps else ''} and hurts in {len(hurts)}{' ('+'; '.join(hurts)+')' if hurts else ''}; "
             f"its mean change of a speaker's UAR lies between {min(d):+.3f} and {max(d):+.3f}.")
 
-# %% ../nbs/04_results.ipynb #e2cf3a01
-_ARM_COLOURS = ('#0072B2', '#D55E00')
+# %% ../nbs/04_results.ipynb #32948f04
+_ARM_COLOURS = ('#332288', '#999933')    # no emotion's
 
 def _bands(history, column):
     "Median and quartiles of the runs by epoch, as far as at least half of them go."
@@ -356,21 +356,26 @@ def plot_curves(c:Comparison,              # what to draw
             ax.fill_between(q.index, q[.25], q[.75], color=colour, alpha=.2 if part else .12, lw=0)
             ax.plot(q[.5], style, color=colour, label=label)
         if k in floor: ax.axhline(floor[k], color='black', lw=.8, ls=':')
-        if not i: ax.set_title(arm); ax.legend()
+        if not i: ax.set_title(arm)
         if i==len(what)-1: ax.set_xlabel('epoch')
     for ax,k in zip(axs, what): ax[0].set_ylabel(dict(loss='cross-entropy', uar='UAR', wa='accuracy (WA)')[k])
+    styles = [plt.Line2D([], [], color='black', ls=style, label=label) for style,label in lines.values()]
+    axs[0][0].figure.legend(handles=[*styles, plt.Line2D([], [], color='black', lw=.8, ls=':', label='chance' if 'uar' in what else 'majority class')], loc='outside lower center', ncols=3)
     return axs
 
-# %% ../nbs/04_results.ipynb #7ff33e2a
+# %% ../nbs/04_results.ipynb #f16cf812
 PUBLISHED = dict(training=.45, validation=.42) # accuracy with dropout that the original's README reports: IEMOCAP, six classes, random split
 
 def plot_original(c:Comparison, # run a
                   title:str='', # of the figure
                  )->np.ndarray: # the axes [2, n_arms]
-    "Accuracy and loss of both arms, with the accuracies that the original published."
+    "Accuracy and loss of both arms; where there are six classes, with the accuracies that the original published."
     axs = plot_curves(c, ('wa','loss'))
-    for (part,y),style in zip(PUBLISHED.items(), ('-','--')): axs[0][0].axhline(y, ls=style, color='black', lw=1, label=f"the original's {part}: {y:.0%}")
-    axs[0][0].legend(fontsize=7, loc='center right'); axs[0][0].figure.suptitle(title)
+    for (part,y),style,above in zip(PUBLISHED.items(), ('-','--'), (True,False)):
+        if len(c.classes)!=6: break
+        axs[0][0].axhline(y, ls=style, color='grey', lw=1)
+        axs[0][0].text(c.history.epoch.max(), y, f"original, {part}: {y:.0%}", ha='right', va='bottom' if above else 'top', fontsize=8, color='#444444')
+    axs[0][0].figure.suptitle(title)
     return axs
 
 # %% ../nbs/04_results.ipynb #934dd1e0
@@ -437,21 +442,21 @@ def ece(predictions:pd.DataFrame, # columns truth, said, and a probability a cla
     t = reliability(predictions, classes, bins)
     return float((t.n*(t.accuracy-t.confidence).abs()).sum()/t.n.sum())
 
-# %% ../nbs/04_results.ipynb #8aed572a
+# %% ../nbs/04_results.ipynb #8d540b7e
 def plot_calibration(c:Comparison,   # what to draw
                      title:str='',   # of the axes
                      ax:'Axes'=None, # axes to draw on (default: a new figure)
                     )->'Axes':       # the axes
-    "Reliability diagram of the arms; a marker's area is the share of utterances in its bin."
+    "Reliability diagram of the arms, without bins of fewer than ten predictions; a marker's area is the share in its bin."
     import matplotlib.pyplot as plt
     if ax is None: _, ax = plt.subplots(figsize=(4.4, 4), dpi=80, layout='constrained')
     ax.plot([0,1], [0,1], color='black', lw=.8, ls=':')
     for arm,colour,marker in zip(c.arms, _ARM_COLOURS, 'os'):
-        p = c.predictions[c.predictions.arm==arm]; t = reliability(p, c.classes)
+        p = c.predictions[c.predictions.arm==arm]; t = reliability(p, c.classes).query('n>=10')
         ax.plot(t.confidence, t.accuracy, color=colour, lw=1)
         ax.scatter(t.confidence, t.accuracy, 10+300*t.n/t.n.sum(), color=colour, marker=marker, alpha=.7, label=f'{arm}: ECE {ece(p, c.classes):.3f}')
     ax.set(xlabel='confidence', ylabel='share that is right', xlim=(0,1), ylim=(0,1), title=title)
-    for h in ax.legend(loc='upper left').legend_handles: h.set_sizes([40])
+    for h in ax.legend(loc='lower right').legend_handles: h.set_sizes([40])
     return ax
 
 # %% ../nbs/04_results.ipynb #9abcb75d
@@ -538,7 +543,7 @@ def look(run:'Run',          # finished `Run`, of a model with attention
         rows += [(frame.index[i], frame.path.iloc[i], frame.emotion.iloc[i], run.classes[l.argmax()], w[:n]) for i,l,w,n in zip(part, logits, weights, steps)]
     return pd.DataFrame(rows, columns=['name','path','truth','said','attention'])
 
-# %% ../nbs/04_results.ipynb #dc0ebfba
+# %% ../nbs/04_results.ipynb #9d2ccfa5
 def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
                          emotions:list,       # a row of pictures each
                         )->'Figure':          # the figure
@@ -546,7 +551,7 @@ def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
     import matplotlib.pyplot as plt
     from ser_nbdev.corpora import COLOURS
     from ser_nbdev.features import load_audio
-    fig, axs = plt.subplots(2*len(emotions), 2, figsize=(9, 2.1*len(emotions)), dpi=75, height_ratios=(1,2)*len(emotions), layout='constrained')
+    fig, axs = plt.subplots(2*len(emotions), 2, figsize=(9, 2.6*len(emotions)), dpi=90, height_ratios=(1,2)*len(emotions), layout='constrained')
     for i,e in enumerate(emotions):
         for j,of in enumerate((looked.said==looked.truth, looked.said!=looked.truth)):
             pair, some = axs[2*i:2*i+2,j], looked[of & (looked.truth==e)]
@@ -556,9 +561,11 @@ def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
                 continue
             u = some.iloc[0]
             plot_attention(load_audio(u.path), u.attention, f'{u["name"]}: {EMOTIONS[e]}' + f', heard as {EMOTIONS[u.said]}'*j, COLOURS[e], pair)
-            for ax in pair: ax.tick_params(labelsize=7, labelbottom=ax is pair[1])
-    for ax in fig.axes: ax.set(ylabel='', xlabel='')
-    fig.supxlabel('time (s)', fontsize='medium'); fig.supylabel('amplitude, and frequency (Hz); on the right attention, 1 is even', fontsize='medium')
+            pair[0].tick_params(labelbottom=False)
+    for ax in fig.axes:
+        at = ax.get_subplotspec()
+        if at.is_first_col()==(ax.yaxis.get_label_position()=='right'): ax.set_ylabel('')
+        if not at.is_last_row(): ax.set_xlabel('')
     return fig
 
 # %% ../nbs/04_results.ipynb #6a73fe36
@@ -578,7 +585,7 @@ def principal(x:np.ndarray,  # [n_rows, n_columns]
     u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
     return u[:,:2]*s[:2], s[:2]**2/(s**2).sum()
 
-# %% ../nbs/04_results.ipynb #42e3cdd3
+# %% ../nbs/04_results.ipynb #2ac020e3
 def plot_embeddings(x:np.ndarray,          # from `embeddings`, [n_rows, n_units]
                     emotions:ArrayLike,    # of each row, codes
                     groups:ArrayLike=None, # of each row, such as its speaker: a marker each
@@ -588,14 +595,14 @@ def plot_embeddings(x:np.ndarray,          # from `embeddings`, [n_rows, n_units
     "Utterances on their first two principal components, coloured by emotion."
     import matplotlib.pyplot as plt
     from ser_nbdev.corpora import COLOURS
-    if ax is None: _, ax = plt.subplots(figsize=(5, 4), dpi=80, layout='constrained')
+    if ax is None: _, ax = plt.subplots(figsize=(7, 4.5), dpi=90, layout='constrained')
     (at, share), emotions, groups = principal(x), np.asarray(emotions), np.asarray(groups if groups is not None else ['']*len(x))
     for marker,g in zip('os^vDP*Xd<>', np.unique(groups)):
         ax.scatter(*at[groups==g].T, 22, c=[COLOURS[e] for e in emotions[groups==g]], marker=marker, alpha=.75, lw=0)
-        if g: ax.scatter([], [], 22, color='black', marker=marker, label=g)
-    for e in COLOURS:
-        if e in emotions: ax.scatter([], [], 22, color=COLOURS[e], label=EMOTIONS[e])
-    ax.set(xlabel=f'first component ({share[0]:.0%} of the variance)', ylabel=f'second ({share[1]:.0%})', title=title); ax.legend(fontsize=7)
+    def key(title, entries, at): return ax.figure.legend(handles=[ax.scatter([], [], 22, color=c, marker=m, label=name) for name,c,m in entries], title=title, loc='outside '+at)
+    key('emotion', [(EMOTIONS[e], COLOURS[e], 'o') for e in COLOURS if e in emotions], 'right upper')
+    if groups[0]: key('speaker', [(g, 'black', m) for m,g in zip('os^vDP*Xd<>', np.unique(groups))], 'right lower')
+    ax.set(xlabel=f'first component ({share[0]:.0%} of the variance)', ylabel=f'second ({share[1]:.0%})', title=title)
     return ax
 
 # %% ../nbs/04_results.ipynb #0f4bc7e2
