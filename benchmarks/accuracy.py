@@ -13,7 +13,7 @@ import joblib, numpy as np, pandas as pd
 from tqdm.auto import tqdm
 from ser_nbdev.corpora import CorpusError, console, folds, read_corpus, relabel
 from ser_nbdev.features import load_audio
-from ser_nbdev.results import bootstrap_ci, macro_f1, uar, wa
+from ser_nbdev.results import bootstrap_ci, macro_f1, paired_test, uar, wa
 from ser_nbdev.store import extract_corpus
 from ser_nbdev.train import LABEL_SETS, SPEAKER_HELP, TrainConfig, classes_of, corpus_root, reader_options, train
 
@@ -35,11 +35,11 @@ def corpus(a):
     df = df[~df.emotion.isin(['xxx','oth']) & df.duration.notna()]
     return df, folds(df, by='session' if name=='iemocap' else 'speaker', k=a.folds)
 
-def same_task(work, df, made):
-    "Refuse a work folder that holds parts of another task."
+def same_task(folder, option, df, made):
+    "Refuse a folder that holds parts of another task."
     said = json.dumps(dict(recordings=hashlib.blake2b(df[['emotion','speaker','duration']].to_csv().encode(), digest_size=8).hexdigest(), folds=[f.name for f in made]))
-    task = work/'task.json'; work.mkdir(parents=True, exist_ok=True)
-    if task.exists() and task.read_text()!=said: raise CorpusError(f'{work} holds results of other recordings, labels or folds; give another --work')
+    task = folder/'task.json'; folder.mkdir(parents=True, exist_ok=True)
+    if task.exists() and task.read_text()!=said: raise CorpusError(f'{folder} holds results of other recordings, labels or folds; give another {option}')
     task.write_text(said)
 
 def smiled(paths, which):
@@ -100,20 +100,31 @@ def markdown(rows):
     lines = [list(rows[0]), ['---']*len(rows[0]), *[list(r.values()) for r in rows]]
     return '\n'.join('| '+' | '.join(map(str, l))+' |' for l in lines)+'\n'
 
+def paired(best, p):
+    "What `best` has more than these predictions, speaker by speaker."
+    d = paired_test(best, p)
+    return '{difference:+.3f} [{low:+.3f}, {high:+.3f}]'.format(**d)
+
 def table(out, classes):
-    "The table of all that is there."
-    rows = [row(f'{s}, linear SVM', n, pd.read_parquet(p)) for s in SETS for n in NORMALISE if (p := out/f'svm-{s}-{n}.parquet').exists()]
+    "The table of all that is there; its last column pairs the best of ours with each row."
+    rows = []
     for n in NORMALISE:
-        if not (path := out/f'modern-{n}.parquet').exists(): continue
-        p = pd.read_parquet(path); seeds = p.seed.nunique()
-        rows += [row(f'modern, one model (mean of {seeds})', n, said(p, classes)), row(f'modern, {seeds} together', n, ensemble(p, classes))]
+        found = {f'{s}, linear SVM':pd.read_parquet(p) for s in SETS if (p := out/f'svm-{s}-{n}.parquet').exists()}
+        if (path := out/f'modern-{n}.parquet').exists():
+            p = pd.read_parquet(path); seeds = p.seed.nunique()
+            found[f'modern, one model (mean of {seeds})'] = said(p, classes)
+            if seeds>1: found[f'modern, {seeds} together'] = ensemble(p, classes)
+        if not found: continue
+        best, top = list(found.items())[-1]
+        rows += [row(system, n, p) | ({f'{best}, less this':'–' if p is top else paired(top, p)} if best.startswith('modern') else {}) for system,p in found.items()]
     return markdown(rows)
 
 def run(a):
     "All parts that are asked for, then the table."
     df, made = corpus(a)
     work, out, classes = Path(a.work or f'ser_runs/accuracy-{a.corpus}'), Path(a.out or f'nbs/runs/accuracy-{a.corpus}'), classes_of(df)
-    same_task(work, df, made); out.mkdir(parents=True, exist_ok=True)
+    if a.seeds<1: raise CorpusError(f'--seeds {a.seeds}: at least one model')
+    for folder,option in ((work, '--work'), (out, '--out')): same_task(folder, option, df, made)
     print(f'{a.corpus}: {len(df)} utterances, {len(classes)} emotions, {df.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}')
     svms, models = len(SETS)*(len(df)+len(NORMALISE)*len(made)), len(NORMALISE)*len(made)*a.seeds*TrainConfig.modern().epochs
     with tqdm(total=svms*(a.only!='model') + models*(a.only!='svm'), unit='step', leave=False, smoothing=.05) as bar:

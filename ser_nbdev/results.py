@@ -33,29 +33,37 @@ RUNS = dict(seed    = dict(recipe='seed', by='random', folds=5, fold=0),
             plateau = dict(recipe='quick', schedule='constant', epochs=40, patience=10, learning_rates=(1e-3, 3e-3), seeds=5),
             modern  = dict(recipe='modern', seeds=5))
 
-# %% ../nbs/04_results.ipynb #ffbd834a
+# %% ../nbs/04_results.ipynb #6b3f68aa
 def confusion(truth:ArrayLike, # emotion of each utterance, [n]
               said:ArrayLike,  # what the model said, [n]
               classes:list,    # rows and columns, in this order
              )->np.ndarray:    # counts, int [n_classes, n_classes]: row truth, column said
     "Confusion matrix."
+    if len(truth)!=len(said): raise ValueError(f'{len(truth)} emotions and {len(said)} answers; one of each an utterance is needed')
     at = {c:i for i,c in enumerate(classes)}
     out = np.zeros((len(classes),)*2, int)
     np.add.at(out, ([at[t] for t in np.asarray(truth)], [at[s] for s in np.asarray(said)]), 1)
     return out
 
+def _hits(truth, said):
+    "Emotions, and which answers are right."
+    truth, said = np.asarray(truth), np.asarray(said)
+    if truth.shape!=said.shape or not truth.size: raise ValueError(f'{truth.size} emotions and {said.size} answers; one of each an utterance is needed')
+    if pd.isna(truth).any() or pd.isna(said).any(): raise ValueError('an emotion or an answer is missing (NaN); drop these utterances, or name them')
+    return truth, truth==said
+
 def uar(truth:ArrayLike, # emotion of each utterance, [n]
         said:ArrayLike,  # what the model said, [n]
        )->float:         # in [0, 1]
     "Unweighted average recall: the mean recall of the classes that occur."
-    truth, hit = np.asarray(truth), np.asarray(truth)==np.asarray(said)
+    truth, hit = _hits(truth, said)
     return float(np.mean([hit[truth==c].mean() for c in np.unique(truth)]))
 
 def wa(truth:ArrayLike, # emotion of each utterance, [n]
        said:ArrayLike,  # what the model said, [n]
       )->float:         # in [0, 1]
     "Weighted accuracy: the share of utterances that are right."
-    return float(np.mean(np.asarray(truth)==np.asarray(said)))
+    return float(np.mean(_hits(truth, said)[1]))
 
 # %% ../nbs/04_results.ipynb #4a7d588c
 def _f1_of_counts(c):
@@ -69,9 +77,9 @@ def macro_f1(truth:ArrayLike, # emotion of each utterance, [n]
     "The mean of the F1 of all classes that occur or are said."
     return float(_f1_of_counts(confusion(truth, said, sorted(set(truth)|set(said)))))
 
-# %% ../nbs/04_results.ipynb #478016b4
+# %% ../nbs/04_results.ipynb #2e4e7885
 def bootstrap_ci(predictions:pd.DataFrame, # columns speaker, truth, said (and seed, where there are several)
-                 metric:Callable=uar,      # function of truth and said
+                 metric:Callable=uar,      # uar, wa or macro_f1
                  level:float=.95,          # of the interval
                  n:int=1000,               # resamples
                  seed:int=0,               # of the resampling
@@ -79,6 +87,9 @@ def bootstrap_ci(predictions:pd.DataFrame, # columns speaker, truth, said (and s
     "A score and its interval over speakers."
     from scipy.stats import t
     speakers, who = np.unique(predictions.speaker, return_inverse=True)
+    if metric not in _METRIC_OF_COUNTS: raise ValueError(f'metric: there are {", ".join(f.__name__ for f in _METRIC_OF_COUNTS)}')
+    if not 0<level<1: raise ValueError(f'level={level}: give a share, such as 0.95')
+    _hits(predictions.truth, predictions.said)
     counts = _counts(predictions, who, len(speakers))
     score = _METRIC_OF_COUNTS[metric](counts.sum(0)).mean()
     if len(speakers)<2: return score, np.nan, np.nan
@@ -104,13 +115,17 @@ def _wa_of_counts(c): return np.trace(c, axis1=-2, axis2=-1)/c.sum((-2,-1))
 
 _METRIC_OF_COUNTS = {uar:_uar_of_counts, wa:_wa_of_counts, macro_f1:_f1_of_counts}
 
-# %% ../nbs/04_results.ipynb #75bc9fb3
+# %% ../nbs/04_results.ipynb #a567eb07
 def speaker_uar(predictions:pd.DataFrame # columns speaker, truth, said (and seed)
                )->pd.Series:             # UAR of each speaker, mean over seeds, index speaker
     "How well each speaker is recognised."
     by = ['speaker','seed'] if 'seed' in predictions else ['speaker']
     rows = {k:uar(g.truth, g.said) for k,g in predictions.groupby(by)}
     return pd.Series(rows).groupby(level=0).mean() if len(by)>1 else pd.Series({k[0]:v for k,v in rows.items()})
+
+def _tested(p):
+    "Which utterances of whom, once each."
+    return set(zip(p.speaker, p.name if 'name' in p else p.groupby('speaker').cumcount()))
 
 def paired_test(a:pd.DataFrame, # predictions of one arm
                 b:pd.DataFrame, # of the other, on the same speakers
@@ -119,12 +134,13 @@ def paired_test(a:pd.DataFrame, # predictions of one arm
                )->dict:         # mean of a - b over speakers, its 95% interval, two-sided p, number of speakers
     "Paired difference of the speakers' UAR, with a sign-flip permutation test."
     from scipy.stats import t
+    if _tested(a)!=_tested(b): raise ValueError('the two arms were not tested on the same utterances of the same speakers')
     d = (speaker_uar(a) - speaker_uar(b)).to_numpy()
-    if np.isnan(d).any(): raise ValueError('the two arms were not tested on the same speakers')
     if len(d)<2: return dict(difference=float(d.mean()), low=np.nan, high=np.nan, p=np.nan, speakers=len(d))
     k = len(d)
     signs = (np.arange(2**k)[:,None]>>np.arange(k)&1)*2-1 if k<=14 else np.random.default_rng(seed).choice([-1,1], (n, k))
-    p = float((np.abs(signs@d)>=abs(d.sum())-1e-12).mean())
+    beyond = (np.abs(signs@d)>=abs(d.sum())-1e-12).sum()
+    p = float(beyond/2**k if k<=14 else (beyond+1)/(n+1))               # drawn flips: the one that was observed counts as well
     half = t.ppf(.975, k-1)*d.std(ddof=1)/np.sqrt(k)
     return dict(difference=float(d.mean()), low=float(d.mean()-half), high=float(d.mean()+half), p=p, speakers=k)
 
@@ -145,21 +161,21 @@ class Comparison:
         "Names of the arms."
         return list(dict.fromkeys(self.metrics.arm))
 
-# %% ../nbs/04_results.ipynb #54ba40ce
+# %% ../nbs/04_results.ipynb #8e707d3d
 @patch
 def to_frame(self:Comparison)->pd.DataFrame: # one row an arm
-    "UAR, WA and macro-F1 with intervals, the gap between training and validation (NaN where nothing validated), chance and majority class."
+    "UAR, WA and macro-F1 with intervals, the gaps from training to validation (NaN where nothing validated) and to test, chance and majority class."
     rows = []
     for arm in self.arms:
         p, m = self.predictions[self.predictions.arm==arm], self.metrics[self.metrics.arm==arm]
         row = dict(arm=arm)
         for name,f in (('UAR', uar), ('WA', wa), ('macro_F1', macro_f1)): row[name], row[f'{name}_low'], row[f'{name}_high'] = bootstrap_ci(p, f)
         share = p.truth.value_counts(normalize=True)
-        rows.append(row | dict(gap=(m.train_uar-m.get('valid_uar', np.nan)).mean(), chance_UAR=1/len(share), majority_WA=share.max(), runs=len(m)))
+        rows.append(row | dict(gap=(m.train_uar-m.get('valid_uar', np.nan)).mean(), gap_to_test=(m.train_uar-m.test_uar).mean(), chance_UAR=1/len(share), majority_WA=share.max(), runs=len(m)))
     return pd.DataFrame(rows).set_index('arm')
 
-# %% ../nbs/04_results.ipynb #9219d2e6
-def _says(d): return 'helps' if d['low']>0 else 'hurts' if d['high']<0 else 'makes no difference that this experiment can see'
+# %% ../nbs/04_results.ipynb #461bcc1c
+def _says(d): return 'could not be tested: fewer than two known speakers' if np.isnan(d['low']) else 'helps' if d['low']>0 else 'hurts' if d['high']<0 else 'makes no difference that this experiment can see'
 
 @patch
 def difference(self:Comparison)->dict: # see `paired_test`
@@ -181,7 +197,7 @@ def caveat(self:Comparison)->str: # a sentence
     return {'random':'Leaky: the folds are random, the same voices and sentences are in training and test.', 'text':'The folds keep texts apart, not speakers: the same voices are in training and test.',
             }.get(self.config['folds']['by'], 'No test speaker was heard in training.')
 
-# %% ../nbs/04_results.ipynb #bd4886e9
+# %% ../nbs/04_results.ipynb #6662c7df
 def _pipes(t):
     "A table in Markdown."
     def line(cells): return '| ' + ' | '.join(map(str, cells)) + ' |'
@@ -195,7 +211,7 @@ def table(self:Comparison)->pd.DataFrame: # text, ready to be shown
     t = self.to_frame()
     return pd.DataFrame({'arm':t.index, **{f'{m} [95% interval]':[_cell(*r) for r in t[[m, f'{m}_low', f'{m}_high']].to_numpy()] for m in ('UAR','WA')},
         'macro-F1':t.macro_F1.map('{:.3f}'.format).to_numpy(),
-        'training − validation UAR':t.gap.map(lambda g: '–' if np.isnan(g) else f'{g:+.3f}').to_numpy(), 'chance (UAR)':t.chance_UAR.map('{:.3f}'.format).to_numpy(),
+        **{f'training − {part} UAR':gap.map(lambda g: '–' if np.isnan(g) else f'{g:+.3f}').to_numpy() for part,gap in (('validation', t.gap), ('test', t.gap_to_test))}, 'chance (UAR)':t.chance_UAR.map('{:.3f}'.format).to_numpy(),
         'majority class (WA)':t.majority_WA.map('{:.3f}'.format).to_numpy(), 'runs':t.runs.to_numpy()})
 
 @patch
@@ -206,7 +222,7 @@ def to_markdown(self:Comparison)->str: # a table of pipes
 @patch
 def _repr_markdown_(self:Comparison): return f'{self.to_markdown()}\n\n{self.verdict} {self.caveat}'
 
-# %% ../nbs/04_results.ipynb #15148541
+# %% ../nbs/04_results.ipynb #1dbd3117
 @patch
 def save(self:Comparison,
          folder:str|Path, # made if needed
@@ -225,7 +241,11 @@ def load(cls:Comparison,
         )->Comparison:
     "Open a recorded comparison."
     folder = Path(folder)
-    return cls(json.loads((folder/'config.json').read_text(encoding='utf-8')), *[pd.read_parquet(folder/f'{n}.parquet') for n in ('history','predictions','metrics')])
+    try:
+        c = cls(json.loads((folder/'config.json').read_text(encoding='utf-8')), *[pd.read_parquet(folder/f'{n}.parquet') for n in ('history','predictions','metrics')])
+        c.config['folds']['by'], c.classes, c.arms
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as e: raise CorpusError(f'{folder}: not a recorded comparison, or damaged ({type(e).__name__}: {e}); remove it, or record it again') from e
+    return c
 
 # %% ../nbs/04_results.ipynb #7a90aa1e
 def arm_name(dropout_rate:float # 0 for none
@@ -305,7 +325,7 @@ def recorded(folder:str|Path # such as `nbs/runs`
         if m: found[m[2], m[1].replace('-', ', ')] = Comparison.load(p.parent)
     return dict(sorted(found.items(), key=lambda r: (order.index(r[0][0].split('-')[0]), r[0])))
 
-# %% ../nbs/04_results.ipynb #446de0ea
+# %% ../nbs/04_results.ipynb #98441a0d
 def summary(runs:dict        # from `recorded`
            )->pd.DataFrame:  # text: a row an arm of each run, and one for their paired difference; a column a corpus
     "All recorded runs in one table."
@@ -313,7 +333,7 @@ def summary(runs:dict        # from `recorded`
     for (run, corpus), c in runs.items():
         of, d = columns.setdefault(corpus, {}), c.difference()
         for arm,r in c.to_frame().iterrows(): of[run, f'UAR, {arm}'] = _cell(r.UAR, r.UAR_low, r.UAR_high)
-        of[run, 'difference'] = f"{d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+        of[run, 'difference, mean of speakers'] = f"{d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
         of[run, 'dropout'] = _says(d).removesuffix(' that this experiment can see') + (', but the split leaks' if c.config['folds']['by']=='random' else '')
     rows = list(dict.fromkeys(k for of in columns.values() for k in of))
     rows.sort(key=lambda k: [run for run,_ in runs].index(k[0]))
@@ -321,11 +341,11 @@ def summary(runs:dict        # from `recorded`
     t['run'] = t.run.where(~t.run.duplicated(), '')
     return t
 
-# %% ../nbs/04_results.ipynb #1b420e1c
+# %% ../nbs/04_results.ipynb #1c2bf2e5
 def conclusion(runs:dict # from `recorded`
               )->str:    # a sentence or two
     "What all honest runs say together."
-    honest = {k:c.difference() for k,c in runs.items() if c.config['folds']['by'] in ('session','speaker')}
+    honest = {k:d for k,c in runs.items() if c.config['folds']['by'] in ('session','speaker') and not np.isnan((d := c.difference())['low'])}
     if not honest: return 'No run with speaker-independent folds is recorded.'
     helps, hurts, d = *[[', '.join(k) for k,d in honest.items() if _says(d)==w] for w in ('helps','hurts')], [d['difference'] for d in honest.values()]
     return (f"Of {len(honest)} runs with unheard test speakers, dropout helps in {len(helps)}{' ('+'; '.join(helps)+')' if helps else ''} and hurts in {len(hurts)}{' ('+'; '.join(hurts)+')' if hurts else ''}; "
@@ -408,7 +428,7 @@ def plot_confusions(c:Comparison, # what to draw
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/04_results.ipynb #1b48ceb0
+# %% ../nbs/04_results.ipynb #b9c00718
 def plot_speakers(c:Comparison,   # what to draw
                   title:str='',   # of the axes
                   ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -421,16 +441,18 @@ def plot_speakers(c:Comparison,   # what to draw
     ax.vlines(x, *scores, color='grey', lw=1)
     for s,arm,colour,marker in zip(scores, c.arms, _ARM_COLOURS, 'os'): ax.plot(x, s.to_numpy(), marker, color=colour, label=arm)
     ax.axhline(1/len(c.classes), color='black', lw=.8, ls=':')
-    ax.set_xticks(x, scores[0].index, rotation=30); ax.set(xlabel='speaker (dotted line: chance)', ylabel='UAR', ylim=(0,1), title=title or 'UAR of each test speaker'); ax.legend(loc='lower right', ncols=2)
+    ax.set_xticks(x, scores[0].index, rotation=0 if len(x)<8 else 90); ax.set(xlabel='speaker (dotted line: chance)', ylabel='UAR', ylim=(0,1), title=title or 'UAR of each test speaker')
+    ax.legend(loc='center left', bbox_to_anchor=(1, .5))
     return ax
 
-# %% ../nbs/04_results.ipynb #75eac57f
+# %% ../nbs/04_results.ipynb #3faadaff
 def reliability(predictions:pd.DataFrame, # columns truth, said, and a probability a class
                 classes:list,             # names of these columns
                 bins:int=10,              # of equal width over [0, 1]
                )->pd.DataFrame:           # one row a bin that isn't empty: mean confidence, accuracy, n
     "How sure the model was, and how often right."
     confidence = predictions[classes].to_numpy(float).max(1)
+    if np.isnan(confidence).any(): raise ValueError('a probability is NaN')
     t = pd.DataFrame(dict(bin=np.minimum((confidence*bins).astype(int), bins-1), confidence=confidence, accuracy=(predictions.truth==predictions.said).to_numpy(float)))
     return t.groupby('bin').agg(confidence=('confidence','mean'), accuracy=('accuracy','mean'), n=('accuracy','size')).reset_index(drop=True)
 
@@ -490,7 +512,7 @@ def rank_correlation(t:pd.DataFrame, # columns model, people, speaker
     half = student.ppf(.975, k-1)*np.nanstd(boots)*np.sqrt(k/(k-1))
     return float(rho), float(max(rho-half, -1)), float(min(rho+half, 1))
 
-# %% ../nbs/04_results.ipynb #5c94d3bf
+# %% ../nbs/04_results.ipynb #6a7ad3da
 def plot_people(t:pd.DataFrame, # from `beside_people`
                 title:str='',   # of the axes
                 ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -502,7 +524,7 @@ def plot_people(t:pd.DataFrame, # from `beside_people`
     shift = np.random.default_rng(0).uniform(-.015, .015, len(t))
     for code in t.truth.unique():
         of = (t.truth==code).to_numpy()
-        ax.scatter((t.people+shift)[of], t.model[of], 12, color=COLOURS[code], alpha=.7, label=EMOTIONS[code])
+        ax.scatter((t.people+shift)[of], t.model[of], 12, color=COLOURS.get(code, 'black'), alpha=.7, label=EMOTIONS.get(code, code))
     ax.set(xlabel='share of listeners who heard it', ylabel="model's probability of the truth", title='{}\nSpearman {:+.2f} [{:+.2f}, {:+.2f}]'.format(title, *rank_correlation(t)))
     ax.legend(fontsize=8)
     return ax
@@ -585,23 +607,23 @@ def principal(x:np.ndarray,  # [n_rows, n_columns]
     u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
     return u[:,:2]*s[:2], s[:2]**2/(s**2).sum()
 
-# %% ../nbs/04_results.ipynb #2ac020e3
+# %% ../nbs/04_results.ipynb #089ba8a7
 def plot_embeddings(x:np.ndarray,          # from `embeddings`, [n_rows, n_units]
                     emotions:ArrayLike,    # of each row, codes
                     groups:ArrayLike=None, # of each row, such as its speaker: a marker each
                     title:str='',          # of the axes
                     ax:'Axes'=None,        # axes to draw on (default: a new figure)
                    )->'Axes':              # the axes
-    "Utterances on their first two principal components, coloured by emotion."
+    "Utterances on their first two principal components, coloured by emotion; up to eleven groups have a marker each."
     import matplotlib.pyplot as plt
     from ser_nbdev.corpora import COLOURS
     if ax is None: _, ax = plt.subplots(figsize=(7, 4.5), dpi=90, layout='constrained')
     (at, share), emotions, groups = principal(x), np.asarray(emotions), np.asarray(groups if groups is not None else ['']*len(x))
-    for marker,g in zip('os^vDP*Xd<>', np.unique(groups)):
-        ax.scatter(*at[groups==g].T, 22, c=[COLOURS[e] for e in emotions[groups==g]], marker=marker, alpha=.75, lw=0)
+    markers = dict(zip(np.unique(groups), 'os^vDP*Xd<>' if len(set(groups))<12 else 'o'*len(set(groups))))
+    for g,marker in markers.items(): ax.scatter(*at[groups==g].T, 22, c=[COLOURS.get(e, 'black') for e in emotions[groups==g]], marker=marker, alpha=.75, lw=0)
     def key(title, entries, at): return ax.figure.legend(handles=[ax.scatter([], [], 22, color=c, marker=m, label=name) for name,c,m in entries], title=title, loc='outside '+at)
-    key('emotion', [(EMOTIONS[e], COLOURS[e], 'o') for e in COLOURS if e in emotions], 'right upper')
-    if groups[0]: key('speaker', [(g, 'black', m) for m,g in zip('os^vDP*Xd<>', np.unique(groups))], 'right lower')
+    key('emotion', [(EMOTIONS.get(e, e), COLOURS.get(e, 'black'), 'o') for e in np.unique(emotions)], 'right upper')
+    if 1<len(markers)<12: key('speaker', [(g, 'black', m) for g,m in markers.items()], 'right lower')
     ax.set(xlabel=f'first component ({share[0]:.0%} of the variance)', ylabel=f'second ({share[1]:.0%})', title=title)
     return ax
 
@@ -657,7 +679,7 @@ def _rates(text):
     try: return tuple(float(v) for v in text.split(','))
     except ValueError: raise ValueError(f'--learning_rates {text}: give numbers with commas between them, such as 0.001,0.003') from None
 
-# %% ../nbs/04_results.ipynb #0bfd2314
+# %% ../nbs/04_results.ipynb #156070c6
 def _folds(frame, corpus, o):
     "Folds as asked for; by session where people talk to each other, else by speaker."
     from ser_nbdev.corpora import folds
@@ -668,22 +690,33 @@ def _folds(frame, corpus, o):
     if i is not None and not 0<=i<len(made): raise ValueError(f'--fold {i}: there are folds 0 to {len(made)-1}')
     return made if i is None else made[i:i+1]
 
-def _compare(o, out):
+def _check_record(folder, config, classes, made, seeds, dropout):
+    "Refuse to replace the record of another comparison."
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir(): raise CorpusError(f'--record {folder}: this is a file; give a folder')
+    if not (folder/'config.json').exists(): return
+    c = Comparison.load(folder).config
+    same = (c['arms'], c['classes'], c['folds']['names'], c['seeds'])==([arm_name(dropout), arm_name(0)], classes, [f.name for f in made], list(range(seeds)))
+    if not same or any(getattr(config, k, v)!=v for k,v in c['recipe'].items()):
+        raise CorpusError(f'--record {folder}: another comparison is recorded there; give another folder, or remove it')
+
+def _compare(o, out, record=None):
     "One comparison, from the recordings to the report."
-    from ser_nbdev.train import TrainConfig, alone, corpus_root, load_features, reader_options
+    from ser_nbdev.train import TrainConfig, alone, classes_of, corpus_root, load_features, reader_options
     seeds, (name, where) = o['seeds'], corpus_root(o['corpus'], o.get('root'))
     if seeds<1 or not 0<o['dropout']<1: raise ValueError(f'--seeds {seeds} --dropout {o["dropout"]:g}: at least one seed, and a rate between 0 and 1')
     config = TrainConfig.recipe(o['recipe'], **{k:o[k] for k in ('features','normalise','epochs','patience','schedule') if k in o})
     with alone(out):
         store, frame = load_features(name, where, config.features, out/f'features-{config.features}', o['labels'], **reader_options(name, o.get('speaker')))
         made = _folds(frame, name, o)
+        if record: _check_record(record, config, classes_of(frame), made, seeds, o['dropout'])
         print(f'{o["tag"]}: {len(frame)} utterances, {frame.speaker[frame.speaker!=""].nunique()} known speakers, {len(made)} fold{"s"*(len(made)>1)} by {made[0].by}, {config.epochs} epoch{"s"*(config.epochs>1)}, {seeds} seed{"s"*(seeds>1)} an arm', flush=True)
         result = compare_dropout(config, store, frame, made, out/'runs', seeds, o['dropout'], o['learning_rates'])
         page = result.report(out, f'Dropout or none: {o["tag"]}')
     print(f'\n{result.table().to_string(index=False)}\n\n{result.verdict}\n{result.caveat}\nReport: {page}')
     return result
 
-# %% ../nbs/04_results.ipynb #60162fe2
+# %% ../nbs/04_results.ipynb #6f028bdd
 @call_parse
 def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus that ser_corpora lists
                 root:str=None,         # folder of the corpus
@@ -710,5 +743,5 @@ def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus 
         if learning_rates: options['learning_rates'] = _rates(learning_rates)
         for o in _asked(options):
             folder = [f and (Path(f)/o['tag'] if run=='all' else Path(f)) for f in (out, record)]
-            result = _compare(o, folder[0] or Path('ser_compare')/o['tag'])
+            result = _compare(o, folder[0] or Path('ser_compare')/o['tag'], folder[1])
             if record: result.save(folder[1])
