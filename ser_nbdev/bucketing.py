@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
 
+# %% ../nbs/01_bucketing.ipynb #ce15f28c
 if TYPE_CHECKING: from tensorflow.data import Dataset
 else: Dataset = 'Dataset'   # nbdev looks the names up when it makes the pages
 

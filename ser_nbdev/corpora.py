@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Callable
 import numpy as np, pandas as pd
 from fastcore.script import call_parse
 
+# %% ../nbs/10_corpora.ipynb #cb005abb
 if TYPE_CHECKING: from matplotlib.axes import Axes
 else: Axes = 'Axes'   # nbdev looks the names up when it makes the pages
 

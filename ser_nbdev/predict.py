@@ -23,6 +23,7 @@ from .bucketing import BucketIterator, pad_batch
 from .corpora import AUDIO, COLOURS, EMOTIONS, audio_files, console, folds, printable
 from .features import CMVN, HOP, SR, AudioError, _check_rate, extract, feature_set, fit_cmvn, frame_times, load_audio, mfcc
 
+# %% ../nbs/13_predict.ipynb #b37c5892
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure

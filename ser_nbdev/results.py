@@ -21,6 +21,7 @@ from fastcore.script import call_parse
 from numpy.typing import ArrayLike
 from .corpora import EMOTIONS, CorpusError, Fold, console
 
+# %% ../nbs/04_results.ipynb #444ca861
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from keras import Model
