@@ -701,6 +701,7 @@ def _check_record(folder, config, classes, made, seeds, dropout):
     if not same or any(getattr(config, k, v)!=v for k,v in c['recipe'].items()):
         raise CorpusError(f'--record {folder}: another comparison is recorded there; give another folder, or remove it')
 
+# %% ../nbs/04_results.ipynb #5676bf38
 def _compare(o, out, record=None):
     "One comparison, from the recordings to the report."
     from ser_nbdev.train import TrainConfig, alone, classes_of, corpus_root, load_features, reader_options
