@@ -175,7 +175,7 @@ def to_frame(self:Comparison)->pd.DataFrame: # one row an arm
         rows.append(row | dict(gap=(m.train_uar-m.get('valid_uar', np.nan)).mean(), gap_to_test=(m.train_uar-m.test_uar).mean(), chance_UAR=1/len(share), majority_WA=share.max(), runs=len(m)))
     return pd.DataFrame(rows).set_index('arm')
 
-# %% ../nbs/04_results.ipynb #461bcc1c
+# %% ../nbs/04_results.ipynb #7e318218
 def _says(d): return 'could not be tested: fewer than two known speakers' if np.isnan(d['low']) else 'helps' if d['low']>0 else 'hurts' if d['high']<0 else 'makes no difference that this experiment can see'
 
 @patch
@@ -190,13 +190,14 @@ def verdict(self:Comparison)->str: # a sentence or two
     "What the runs say, in a sentence."
     d = self.difference()
     if d['speakers']<2: return f"Fewer than two known speakers: no interval and no test. UAR {d['difference']:+.3f} with dropout."
-    return (f"Dropout {_says(d)}: it changes a speaker's UAR by {d['difference']:+.3f} on average over the {d['speakers']} speakers (95% interval {d['low']:+.3f} to {d['high']:+.3f}, p = {d['p']:.2f}).")
+    return (f"Dropout {_says(d)}: it changes a speaker's UAR by {d['difference']:+.3f} on average over the {d['speakers']} speakers (95% interval {d['low']:+.3f} to {d['high']:+.3f}, p {'= '+format(d['p'], '.2f') if d['p']>=.005 else '< 0.01'}).")
 
 @patch(as_prop=True)
 def caveat(self:Comparison)->str: # a sentence
-    "What the folds share between training and test."
+    "What the folds share between training and test, and what one seed can't tell."
+    luck = ' One seed an arm: the interval knows of speakers, not of the luck of a seed; --seeds 5 tells more.' if len(self.config.get('seeds', ()))==1 else ''
     return {'random':'Leaky: the folds are random, the same voices and sentences are in training and test.', 'text':'The folds keep texts apart, not speakers: the same voices are in training and test.',
-            }.get(self.config['folds']['by'], 'No test speaker was heard in training.')
+            }.get(self.config['folds']['by'], 'No test speaker was heard in training.') + luck
 
 # %% ../nbs/04_results.ipynb #6662c7df
 def _pipes(t):
