@@ -6,7 +6,7 @@ import json, sys
 from pathlib import Path
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
-VIEW, STATE = 'application/vnd.jupyter.widget-view+json', 'application/vnd.jupyter.widget-state+json'
+VIEW = 'application/vnd.jupyter.widget-view+json'
 
 def is_bar(output): return '%|' in ''.join(output.get('data', {}).get('text/plain', '')) or output.get('name')=='stderr' and '%|' in ''.join(output['text'])
 
