@@ -7,7 +7,7 @@ __all__ = ['RUNS', 'PUBLISHED', 'confusion', 'uar', 'wa', 'macro_f1', 'bootstrap
            'arm_name', 'best_run', 'compare_dropout', 'recorded', 'summary', 'conclusion', 'plot_curves',
            'plot_original', 'plot_confusion', 'plot_confusions', 'plot_speakers', 'reliability', 'ece',
            'plot_calibration', 'read_listeners', 'beside_people', 'rank_correlation', 'plot_people', 'plot_attention',
-           'look', 'plot_hits_and_misses', 'embeddings', 'principal', 'plot_embeddings', 'ser_compare']
+           'look', 'plot_hits_and_misses', 'principal', 'plot_embeddings', 'ser_compare']
 
 # %% ../nbs/04_results.ipynb #896a2b4f
 import json
@@ -550,25 +550,27 @@ def plot_attention(y:np.ndarray,         # waveform at 16 kHz, [n_samples]
         over = ax.twinx(); over.fill_between(at, w, color=colour, alpha=.4, lw=0); over.plot(at, w, color='black', lw=1); over.set(ylim=(0, max(w.max()*1.1, 2)), ylabel='attention\n(1: even)')
     return axs
 
-# %% ../nbs/04_results.ipynb #9691c1d8
+# %% ../nbs/04_results.ipynb #88f89c84
 def look(run:'Run',          # finished `Run`, of a model with attention
          features:Sequence,  # its feature store
          frame:pd.DataFrame, # corpus table, rows aligned
          fold:Fold,          # whose test rows are looked at
-        )->pd.DataFrame:     # one row a test utterance: name, path, truth, said, attention (float [n_steps])
-    "What the model says of each test utterance, and where it looked."
+        )->pd.DataFrame:     # one row a test utterance: name, speaker, truth, said, attention (float [n_steps]), vector (float [n_units])
+    "What the model says of each test utterance, where it looked, and the vector from which its last layer makes the answer."
     from ser_nbdev.bucketing import pad_batch
-    from ser_nbdev.model import attention_model
+    from ser_nbdev.model import attention_model, keras
     from ser_nbdev.train import normalised
-    view, stack, model, rows = normalised(run.config, features, frame, fold)[0], run.config.stack, attention_model(run.model()), []
+    view, stack, model, rows = normalised(run.config, features, frame, fold)[0], run.config.stack, run.model(), []
+    inside = keras.Model(model.inputs, [*attention_model(model).outputs, model.get_layer('logits').input])
     for part in np.array_split(fold.test, -(-len(fold.test)//64)):
-        logits, weights = model.predict(pad_batch([view[i] for i in part], stack), verbose=0)
+        logits, weights, vectors = inside.predict(pad_batch([view[i] for i in part], stack), verbose=0)
         steps = [-(-len(features[i])//stack) for i in part]
-        rows += [(frame.index[i], frame.path.iloc[i], frame.emotion.iloc[i], run.classes[l.argmax()], w[:n]) for i,l,w,n in zip(part, logits, weights, steps)]
-    return pd.DataFrame(rows, columns=['name','path','truth','said','attention'])
+        rows += [(frame.index[i], frame.speaker.iloc[i], frame.emotion.iloc[i], run.classes[l.argmax()], w[:n], v) for i,l,w,n,v in zip(part, logits, weights, steps, vectors)]
+    return pd.DataFrame(rows, columns=['name','speaker','truth','said','attention','vector'])
 
-# %% ../nbs/04_results.ipynb #9d2ccfa5
+# %% ../nbs/04_results.ipynb #6d50c9cc
 def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
+                         paths:pd.Series,     # recording of each name
                          emotions:list,       # a row of pictures each
                         )->'Figure':          # the figure
     "Attention over a recording that was recognised (left) and one that was not (right), for each emotion."
@@ -584,7 +586,7 @@ def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
                 for ax in pair: ax.axis('off')
                 continue
             u = some.iloc[0]
-            plot_attention(load_audio(u.path), u.attention, f'{u["name"]}: {EMOTIONS[e]}' + f', heard as {EMOTIONS[u.said]}'*j, COLOURS[e], pair)
+            plot_attention(load_audio(paths[u['name']]), u.attention, f'{u["name"]}: {EMOTIONS[e]}' + f', heard as {EMOTIONS[u.said]}'*j, COLOURS[e], pair)
             pair[0].tick_params(labelbottom=False)
     for ax in fig.axes:
         at = ax.get_subplotspec()
@@ -592,25 +594,15 @@ def plot_hits_and_misses(looked:pd.DataFrame, # from `look`
         if not at.is_last_row(): ax.set_xlabel('')
     return fig
 
-# %% ../nbs/04_results.ipynb #6a73fe36
-def embeddings(model:'Model',       # from `build_model`
-               features:Sequence,   # normalised, indexable
-               rows:Sequence[int],  # which
-               stack:int=1,         # the model's
-              )->np.ndarray:        # float [n_rows, n_units]
-    "The utterance vectors that the last layer turns into logits."
-    from ser_nbdev.model import keras
-    from ser_nbdev.train import predict_logits
-    return predict_logits(keras.Model(model.inputs, model.get_layer('logits').input), features, rows, multiple=stack)
-
+# %% ../nbs/04_results.ipynb #67b6aa75
 def principal(x:np.ndarray,  # [n_rows, n_columns]
              )->tuple:       # two coordinates of each row [n_rows, 2], and the share of the variance along each [2]
     "The first two principal components."
     u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
     return u[:,:2]*s[:2], s[:2]**2/(s**2).sum()
 
-# %% ../nbs/04_results.ipynb #089ba8a7
-def plot_embeddings(x:np.ndarray,          # from `embeddings`, [n_rows, n_units]
+# %% ../nbs/04_results.ipynb #13f2bddf
+def plot_embeddings(x:np.ndarray,          # vectors of `look`, [n_rows, n_units]
                     emotions:ArrayLike,    # of each row, codes
                     groups:ArrayLike=None, # of each row, such as its speaker: a marker each
                     title:str='',          # of the axes
