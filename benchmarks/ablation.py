@@ -11,7 +11,7 @@ from ser_nbdev.results import uar
 from ser_nbdev.train import Rows, TrainConfig, load_features, train
 
 ARMS = dict(modern={}, without_functionals=dict(functionals=0), without_centring=dict(centred=False), without_mix=dict(mix=0.), without_class_weights=dict(class_weights=False),
-            without_dropout=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.), with_noise=dict(noise=.3), with_lld32=dict(features='lld32'), constant_rate=dict(schedule='constant', learning_rate=1e-3),
+            without_dropout=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.), output_dropout_02=dict(dropout_rate=.2), without_output_dropout=dict(dropout_rate=0.), with_noise=dict(noise=.3), with_lld32=dict(features='lld32'), constant_rate=dict(schedule='constant', learning_rate=1e-3),
             without_averaging=dict(weight_average=0.), without_clipping=dict(clip_norm=0.), stack_4=dict(stack=4), twice_the_epochs=dict(epochs=40),
             early_stopping=dict(join_validation=False, patience=5, weight_average=0.))
 
