@@ -28,11 +28,11 @@ def kept(path, make):
     return pd.read_parquet(path)
 
 def corpus(a):
-    "Corpus table and folds; without --labels every emotion stays that has a name."
+    "Corpus table and folds."
     name, root = corpus_root(a.corpus, a.root)
     df = read_corpus(name, root, **reader_options(name, a.speaker))
-    if a.labels: df = relabel(df, LABEL_SETS[a.labels])
-    df = df[~df.emotion.isin(['xxx','oth']) & df.duration.notna()]
+    df = relabel(df, LABEL_SETS[a.labels])
+    df = df[df.duration.notna()]
     return df, folds(df, by='session' if name=='iemocap' else 'speaker', k=a.folds)
 
 def same_task(folder, option, df, made):
@@ -143,7 +143,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--corpus', default='emodb', help='demo, or a corpus that ser_corpora lists'); p.add_argument('--root', help='its folder')
     p.add_argument('--speaker', help=SPEAKER_HELP)
-    p.add_argument('--labels', choices=LABEL_SETS, help='label set (default: all emotions of the corpus)'); p.add_argument('--folds', type=int, help='number of folds (default: one a speaker; iemocap and demo: a session)')
+    p.add_argument('--labels', default='all', choices=LABEL_SETS, help='label set (default: all emotions that have a name)'); p.add_argument('--folds', type=int, help='number of folds (default: one a speaker; iemocap and demo: a session)')
     p.add_argument('--seeds', type=int, default=5, help='models of the ensemble'); p.add_argument('--only', choices=('svm','model'), help='one half of the table')
     p.add_argument('--jobs', type=int, default=2, help='processes that run openSMILE, 2 or more')
     p.add_argument('--work', help='folder of what is unfinished (default: ser_runs/accuracy-CORPUS)'); p.add_argument('--out', help='folder of the result (default: nbs/runs/accuracy-CORPUS)')

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['EMOTIONS', 'COLOURS', 'CORPORA', 'AUDIO', 'COLUMNS', 'IEMOCAP_LABELS', 'EMODB_TEXTS', 'CREMA_D_TEXTS',
-           'CREMA_D_WOMEN', 'SYNONYMS', 'SIX', 'FOUR', 'SEED7', 'CorpusError', 'Corpus', 'printable', 'audio_files',
-           'duration', 'read_corpus', 'turn_columns', 'parse_emo_evaluation', 'parse_transcription', 'read_iemocap',
-           'fake_iemocap', 'read_emodb', 'read_ravdess', 'read_crema_d', 'read_savee', 'read_tess', 'read_nemo',
-           'read_folder', 'read_manifest', 'registry', 'fake_corpus', 'Report', 'validate', 'report_table', 'relabel',
-           'class_names', 'Fold', 'LeakError', 'sentences', 'text_groups', 'assert_no_leak', 'folds', 'turn_table',
-           'read_label_table', 'load_feature_pickle', 'plot_balance', 'plot_durations', 'plot_dialogues', 'console',
-           'ser_corpora']
+           'CREMA_D_WOMEN', 'SYNONYMS', 'SIX', 'FOUR', 'SEED7', 'ALL', 'CorpusError', 'Corpus', 'printable',
+           'audio_files', 'duration', 'read_corpus', 'turn_columns', 'parse_emo_evaluation', 'parse_transcription',
+           'read_iemocap', 'fake_iemocap', 'read_emodb', 'read_ravdess', 'read_crema_d', 'read_savee', 'read_tess',
+           'read_nemo', 'read_folder', 'read_manifest', 'registry', 'fake_corpus', 'Report', 'validate', 'report_table',
+           'relabel', 'class_names', 'Fold', 'LeakError', 'sentences', 'text_groups', 'assert_no_leak', 'folds',
+           'turn_table', 'read_label_table', 'load_feature_pickle', 'plot_balance', 'plot_durations', 'plot_dialogues',
+           'console', 'ser_corpora']
 
 # %% ../nbs/10_corpora.ipynb #55e8a45c
 import csv, filecmp, gzip, hashlib, json, os, pickle, re, shutil, signal, sys, threading, warnings
@@ -650,6 +650,7 @@ def _keep(codes:str)->dict: return {c:(c if c in codes.split() else None) for c 
 SIX = _keep('ang hap exc sad fru neu')
 FOUR = _keep('ang hap sad neu') | dict(exc='hap')
 SEED7 = _keep('ang hap exc sad fru neu fea')
+ALL = {c:(None if c in ('oth','xxx') else c) for c in EMOTIONS}
 
 # %% ../nbs/10_corpora.ipynb #4f2337d4
 def relabel(df:pd.DataFrame, # a corpus table

@@ -316,14 +316,14 @@ def choices(self:Comparison)->pd.DataFrame: # one row an arm and learning rate: 
     epoch = self.metrics.groupby(['arm','learning_rate']).epoch
     return epoch.agg(runs='size', earliest='min', median='median', latest='max').reset_index()
 
-# %% ../nbs/04_results.ipynb #dff72cdd
+# %% ../nbs/04_results.ipynb #f3e2b0fd
 def recorded(folder:str|Path # such as `nbs/runs`
             )->dict:         # (run, corpus) -> `Comparison`
     "The recorded comparisons of a folder: its sub-folders CORPUS-RUN, or CORPUS-LABELS-RUN."
     import re
     found, order = {}, ['quick', *RUNS]
     for p in sorted(Path(folder).glob('*/predictions.parquet')):
-        m = re.fullmatch(rf'([^-]+(?:-(?:four|six|seed7))?)-((?:{"|".join(order)})(?:-.+)?)', p.parent.name)
+        m = re.fullmatch(rf'([^-]+(?:-(?:four|six|seed7|all))?)-((?:{"|".join(order)})(?:-.+)?)', p.parent.name)
         if m: found[m[2], m[1].replace('-', ', ')] = Comparison.load(p.parent)
     return dict(sorted(found.items(), key=lambda r: (order.index(r[0][0].split('-')[0]), r[0])))
 
@@ -657,7 +657,13 @@ def report(self:Comparison,
     (out/'report.html').write_text(page, encoding='utf-8')
     return out/'report.html'
 
-# %% ../nbs/04_results.ipynb #e6d14236
+# %% ../nbs/04_results.ipynb #12131362
+def _command(o):
+    "What was typed; of folders the name alone."
+    import shlex
+    said = {k:','.join(f'{r:g}' for r in v) if k=='learning_rates' else Path(v).name if k=='root' else v for k,v in o.items() if k not in ('out','record')}
+    return shlex.join(['ser_compare', *(str(w) for k,v in said.items() if (k,v)!=('corpus','demo') for w in (f'--{k}', v))])
+
 def _asked(o):
     "What is to be run, a dict of options each; `tag` names it as `recorded` expects."
     o, name = {k:v for k,v in o.items() if v is not None}, o['run']
@@ -666,7 +672,8 @@ def _asked(o):
     for labels in sets:
         for run in RUNS if name=='all' else [name]:
             tag = '-'.join([o['corpus'], *[labels]*(labels!='six'), *[run]*bool(run)])
-            yield {'recipe':'quick', 'seeds':1, 'dropout':.2, 'learning_rates':(), **RUNS.get(run, {}), **o, 'labels':labels, 'tag':tag}
+            typed = o | ({'run':run} if run else {}) | ({'labels':labels} if labels!='six' else {})
+            yield {'recipe':'quick', 'seeds':1, 'dropout':.2, 'learning_rates':(), **RUNS.get(run, {}), **typed, 'labels':labels, 'tag':tag, 'command':_command(typed)}
 
 def _rates(text):
     "Learning rates as typed."
@@ -694,7 +701,7 @@ def _check_record(folder, config, classes, made, seeds, dropout):
     if not same or any(getattr(config, k, v)!=v for k,v in c['recipe'].items()):
         raise CorpusError(f'--record {folder}: another comparison is recorded there; give another folder, or remove it')
 
-# %% ../nbs/04_results.ipynb #5676bf38
+# %% ../nbs/04_results.ipynb #e331d414
 def _compare(o, out, record=None):
     "One comparison, from the recordings to the report."
     from ser_nbdev.train import TrainConfig, alone, classes_of, corpus_root, load_features, reader_options
@@ -707,11 +714,12 @@ def _compare(o, out, record=None):
         if record: _check_record(record, config, classes_of(frame), made, seeds, o['dropout'])
         print(f'{o["tag"]}: {len(frame)} utterances, {frame.speaker[frame.speaker!=""].nunique()} known speakers, {len(made)} fold{"s"*(len(made)>1)} by {made[0].by}, {config.epochs} epoch{"s"*(config.epochs>1)}, {seeds} seed{"s"*(seeds>1)} an arm', flush=True)
         result = compare_dropout(config, store, frame, made, out/'runs', seeds, o['dropout'], o['learning_rates'])
+        result.config['command'] = o['command']
         page = result.report(out, f'Dropout or none: {o["tag"]}')
     print(f'\n{result.table().to_string(index=False)}\n\n{result.verdict}\n{result.caveat}\nReport: {page}')
     return result
 
-# %% ../nbs/04_results.ipynb #6f028bdd
+# %% ../nbs/04_results.ipynb #7dcc369e
 @call_parse
 def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus that ser_corpora lists
                 root:str=None,         # folder of the corpus
@@ -720,7 +728,7 @@ def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus 
                 recipe:str=None,       # quick; seed is the original's README (500 epochs); gpu_script its 32-feature script; modern the best we have (default: quick)
                 features:str=None,     # mfcc20, lld32 or lld43 (default: the recipe's)
                 normalise:str=None,    # statistics of the features: global or speaker (default: the recipe's)
-                labels:str=None,       # label set: six, four or seed7 (default: six; of iemocap with --run all six and four)
+                labels:str=None,       # label set: six, four, seed7 or all (default: six; of iemocap with --run all six and four)
                 by:str=None,           # what folds keep apart: session, speaker, text, random (default: session for demo and iemocap, else speaker)
                 folds:int=None,        # number of folds (default: one a session or speaker)
                 fold:int=None,         # run this one alone, from 0 (default: all of them)

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from .model import ATTENTION, keras, ops, build_model
 from .augment import augmented
 from .bucketing import BucketIterator, _checked_rows
-from .corpora import CORPORA, CorpusError, Fold, SIX, FOUR, SEED7, assert_no_leak, console, folds, read_corpus, relabel
+from .corpora import CORPORA, CorpusError, Fold, SIX, FOUR, SEED7, ALL, assert_no_leak, console, folds, read_corpus, relabel
 from .features import Normalised, fit_cmvn
 from .store import FeatureStore, _atomic, alone, extract_corpus
 
@@ -111,7 +111,7 @@ def modern(cls:TrainConfig,
     return cls.recipe('modern', **changes)
 
 # %% ../nbs/03_train_multigpu.ipynb #1b66aec1
-LABEL_SETS = dict(six=SIX, four=FOUR, seed7=SEED7)
+LABEL_SETS = dict(six=SIX, four=FOUR, seed7=SEED7, all=ALL)
 
 def _labelled(everything, labels):
     "The rows of a corpus table that a label set keeps; what it leaves out is printed."
@@ -126,7 +126,7 @@ def load_features(corpus:str,          # name in `CORPORA`
                   root:str|Path,       # its folder
                   features:str,        # feature set
                   out:str|Path,        # folder for the feature store
-                  labels:str='six',    # label set: six, four or seed7
+                  labels:str='six',    # label set: six, four, seed7 or all
                   jobs:int=None,       # processes that extract (default: one for a short job, else one a core)
                   **kwargs             # for the reader, such as `speaker` for a folder
                  )->tuple:             # the store, and its corpus table (rows aligned)
@@ -147,7 +147,7 @@ class Rows:
     def __getitem__(self, i): return self.store[self.rows[i]]
 
 def load_store(path:str|Path,    # folder of a feature store
-               labels:str='six', # label set: six, four or seed7
+               labels:str='six', # label set: six, four, seed7 or all
               )->tuple:          # the features, and their corpus table (rows aligned)
     "Open a store and keep the emotions of a label set."
     store = FeatureStore(path)
