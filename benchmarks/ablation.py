@@ -1,14 +1,14 @@
 """What each part of the modern recipe gives, on development speakers alone: the first half of the corpus' speakers by name, each tested once while the
 others of that half train. The other half is neither read nor normalised with. One line an arm is printed and added to the CSV.
 
-    python benchmarks/ablation.py --root CORPUS [--corpus emodb] [--seeds 2] [--normalise speaker] [--arms modern without_mix]"""
+    python benchmarks/ablation.py --root CORPUS [--corpus emodb, or demo without a root] [--seeds 2] [--normalise speaker] [--arms modern without_mix]"""
 import argparse, json
 from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from ser_nbdev.corpora import folds
 from ser_nbdev.results import uar
-from ser_nbdev.train import Rows, TrainConfig, load_features, train
+from ser_nbdev.train import Rows, TrainConfig, corpus_root, load_features, train
 
 ARMS = dict(modern={}, without_functionals=dict(functionals=0), without_centring=dict(centred=False), without_mix=dict(mix=0.), without_class_weights=dict(class_weights=False),
             without_dropout=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.), output_dropout_02=dict(dropout_rate=.2), without_output_dropout=dict(dropout_rate=0.), with_noise=dict(noise=.3), with_lld32=dict(features='lld32'), constant_rate=dict(schedule='constant', learning_rate=1e-3),
@@ -19,7 +19,8 @@ def configuration(name): return TrainConfig.recipe('quick', join_validation=True
 
 def score(config, corpus, root, work, seed, name):
     "Test predictions of all development folds."
-    store, frame = load_features(corpus, root, config.features, work/f'{corpus}-{config.features}')
+    reader, root = corpus_root(corpus, root)
+    store, frame = load_features(reader, root, config.features, work/f'{corpus}-{config.features}')
     speakers = sorted(set(frame.speaker))
     rows = np.flatnonzero(frame.speaker.isin(speakers[:len(speakers)//2]))
     some, features = frame.iloc[rows], Rows(store, rows)
@@ -28,7 +29,7 @@ def score(config, corpus, root, work, seed, name):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--corpus', default='emodb'); p.add_argument('--root', required=True); p.add_argument('--seeds', type=int, default=2)
+    p.add_argument('--corpus', default='emodb'); p.add_argument('--root'); p.add_argument('--seeds', type=int, default=2)
     p.add_argument('--normalise', default='global'); p.add_argument('--arms', nargs='*', default=['quick', *ARMS], choices=['quick', *ARMS])
     p.add_argument('--work', default='ser_runs/ablation'); p.add_argument('--csv', default='nbs/runs/ablation/arms.csv')
     a = p.parse_args()
