@@ -141,6 +141,8 @@ def run(a):
     work, out, classes = Path(a.work or f'ser_runs/accuracy-{a.corpus}'), Path(a.out or f'nbs/runs/accuracy-{a.corpus}'), classes_of(df)
     if a.seeds<1: raise CorpusError(f'--seeds {a.seeds}: at least one model')
     for folder,option in ((work, '--work'), (out, '--out')): same_task(folder, option, df, made)
+    for p in out.glob('*-*.parquet') if a.only!='svm' else ():
+        if 'seed' in (kept_table := pd.read_parquet(p)) and (n := kept_table.seed.nunique())>a.seeds: raise CorpusError(f'{p} holds {n} seeds, and would be replaced by {a.seeds}; give --seeds {n}, or another --out')
     print(f'{a.corpus}: {len(df)} utterances, {len(classes)} emotions, {df.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}')
     svms, models = len(SETS)*(len(df)+len(NORMALISE)*len(made)), len(NORMALISE)*len(made)*TrainConfig.modern().epochs*(a.seeds + a.choose*(a.seeds+3*len(DROPS)))
     with tqdm(total=svms*(a.only!='model') + models*(a.only!='svm'), unit='step', leave=False, smoothing=.05) as bar:

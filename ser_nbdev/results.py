@@ -34,7 +34,7 @@ RUNS = dict(seed    = dict(recipe='seed', by='random', folds=5, fold=0),
             plateau = dict(recipe='quick', schedule='constant', epochs=40, patience=10, learning_rates=(1e-3, 3e-3), seeds=5),
             modern  = dict(recipe='modern', seeds=5))
 
-# %% ../nbs/04_results.ipynb #6b3f68aa
+# %% ../nbs/04_results.ipynb #80ac9d0c
 def confusion(truth:ArrayLike, # emotion of each utterance, [n]
               said:ArrayLike,  # what the model said, [n]
               classes:list,    # rows and columns, in this order
@@ -42,6 +42,7 @@ def confusion(truth:ArrayLike, # emotion of each utterance, [n]
     "Confusion matrix."
     if len(truth)!=len(said): raise ValueError(f'{len(truth)} emotions and {len(said)} answers; one of each an utterance is needed')
     at = {c:i for i,c in enumerate(classes)}
+    if unknown := sorted((set(truth)|set(said))-set(classes)): raise ValueError(f'{", ".join(map(str, unknown))}: not among the classes {", ".join(classes)}')
     out = np.zeros((len(classes),)*2, int)
     np.add.at(out, ([at[t] for t in np.asarray(truth)], [at[s] for s in np.asarray(said)]), 1)
     return out
@@ -49,7 +50,7 @@ def confusion(truth:ArrayLike, # emotion of each utterance, [n]
 def _hits(truth, said):
     "Emotions, and which answers are right."
     truth, said = np.asarray(truth), np.asarray(said)
-    if truth.shape!=said.shape or not truth.size: raise ValueError(f'{truth.size} emotions and {said.size} answers; one of each an utterance is needed')
+    if truth.ndim!=1 or truth.shape!=said.shape or not truth.size: raise ValueError(f'{truth.size} emotions and {said.size} answers; one of each an utterance is needed')
     if pd.isna(truth).any() or pd.isna(said).any(): raise ValueError('an emotion or an answer is missing (NaN); drop these utterances, or name them')
     return truth, truth==said
 
@@ -66,7 +67,7 @@ def wa(truth:ArrayLike, # emotion of each utterance, [n]
     "Weighted accuracy: the share of utterances that are right."
     return float(np.mean(_hits(truth, said)[1]))
 
-# %% ../nbs/04_results.ipynb #4a7d588c
+# %% ../nbs/04_results.ipynb #8f2caf6c
 def _f1_of_counts(c):
     "Macro-F1 of confusion matrices [..., n_classes, n_classes]."
     n = c.sum(-1)+c.sum(-2)
@@ -76,9 +77,10 @@ def macro_f1(truth:ArrayLike, # emotion of each utterance, [n]
              said:ArrayLike,  # what the model said, [n]
             )->float:         # in [0, 1]
     "The mean of the F1 of all classes that occur or are said."
+    _hits(truth, said)
     return float(_f1_of_counts(confusion(truth, said, sorted(set(truth)|set(said)))))
 
-# %% ../nbs/04_results.ipynb #2e4e7885
+# %% ../nbs/04_results.ipynb #d0abfb63
 def bootstrap_ci(predictions:pd.DataFrame, # columns speaker, truth, said (and seed, where there are several)
                  metric:Callable=uar,      # uar, wa or macro_f1
                  level:float=.95,          # of the interval
@@ -92,8 +94,9 @@ def bootstrap_ci(predictions:pd.DataFrame, # columns speaker, truth, said (and s
     if not 0<level<1: raise ValueError(f'level={level}: give a share, such as 0.95')
     _hits(predictions.truth, predictions.said)
     counts = _counts(predictions, who, len(speakers))
+    if not counts.any((2,3)).all(): raise ValueError('some speakers were not tested with every seed')
     score = _METRIC_OF_COUNTS[metric](counts.sum(0)).mean()
-    if len(speakers)<2: return score, np.nan, np.nan
+    if len(speakers)<2 or '' in speakers: return score, np.nan, np.nan         # one person, or nobody knows who
     draws = np.random.default_rng(seed).multinomial(len(speakers), np.full(len(speakers), 1/len(speakers)), n)
     boots = _METRIC_OF_COUNTS[metric](np.tensordot(draws, counts, 1)).mean(-1)
     half = t.ppf((1+level)/2, len(speakers)-1)*boots.std()*np.sqrt(len(speakers)/(len(speakers)-1))
@@ -116,7 +119,7 @@ def _wa_of_counts(c): return np.trace(c, axis1=-2, axis2=-1)/c.sum((-2,-1))
 
 _METRIC_OF_COUNTS = {uar:_uar_of_counts, wa:_wa_of_counts, macro_f1:_f1_of_counts}
 
-# %% ../nbs/04_results.ipynb #a567eb07
+# %% ../nbs/04_results.ipynb #9c1a11ce
 def speaker_uar(predictions:pd.DataFrame # columns speaker, truth, said (and seed)
                )->pd.Series:             # UAR of each speaker, mean over seeds, index speaker
     "How well each speaker is recognised."
@@ -125,8 +128,8 @@ def speaker_uar(predictions:pd.DataFrame # columns speaker, truth, said (and see
     return pd.Series(rows).groupby(level=0).mean() if len(by)>1 else pd.Series({k[0]:v for k,v in rows.items()})
 
 def _tested(p):
-    "Which utterances of whom, once each."
-    return set(zip(p.speaker, p.name if 'name' in p else p.groupby('speaker').cumcount()))
+    "Which utterances of whom, with what emotion, once each."
+    return set(zip(p.speaker, p.name, p.truth) if 'name' in p else zip(p.speaker, p.groupby('speaker').cumcount()))
 
 def paired_test(a:pd.DataFrame, # predictions of one arm
                 b:pd.DataFrame, # of the other, on the same speakers
@@ -136,9 +139,9 @@ def paired_test(a:pd.DataFrame, # predictions of one arm
     "Paired difference of the speakers' UAR, with a sign-flip permutation test."
     from scipy.stats import t
     if _tested(a)!=_tested(b): raise ValueError('the two arms were not tested on the same utterances of the same speakers')
-    d = (speaker_uar(a) - speaker_uar(b)).to_numpy()
-    if len(d)<2: return dict(difference=float(d.mean()), low=np.nan, high=np.nan, p=np.nan, speakers=len(d))
-    k = len(d)
+    of = speaker_uar(a) - speaker_uar(b)
+    d, k = of.to_numpy(), len(of)
+    if k<2 or '' in of.index: return dict(difference=float(d.mean()), low=np.nan, high=np.nan, p=np.nan, speakers=int((of.index!='').sum()))
     signs = (np.arange(2**k)[:,None]>>np.arange(k)&1)*2-1 if k<=14 else np.random.default_rng(seed).choice([-1,1], (n, k))
     beyond = (np.abs(signs@d)>=abs(d.sum())-1e-12).sum()
     p = float(beyond/2**k if k<=14 else (beyond+1)/(n+1))               # drawn flips: the one that was observed counts as well
@@ -175,8 +178,12 @@ def to_frame(self:Comparison)->pd.DataFrame: # one row an arm
         rows.append(row | dict(gap=(m.train_uar-m.get('valid_uar', np.nan)).mean(), gap_to_test=(m.train_uar-m.test_uar).mean(), chance_UAR=1/len(share), majority_WA=share.max(), runs=len(m)))
     return pd.DataFrame(rows).set_index('arm')
 
-# %% ../nbs/04_results.ipynb #7e318218
-def _says(d): return 'could not be tested: fewer than two known speakers' if np.isnan(d['low']) else 'helps' if d['low']>0 else 'hurts' if d['high']<0 else 'makes no difference that this experiment can see'
+# %% ../nbs/04_results.ipynb #c6e7565d
+def _says(d): return 'could not be tested: fewer than two test speakers, or unknown ones' if np.isnan(d['low']) else 'helps' if d['low']>0 else 'hurts' if d['high']<0 else 'makes no difference that this experiment can see'
+
+def _differing(c):
+    "How many answers differ between the arms."
+    return int(c.predictions.groupby(['name','seed']).said.nunique().gt(1).sum())
 
 @patch
 def difference(self:Comparison)->dict: # see `paired_test`
@@ -188,9 +195,10 @@ def difference(self:Comparison)->dict: # see `paired_test`
 @patch(as_prop=True)
 def verdict(self:Comparison)->str: # a sentence or two
     "What the runs say, in a sentence."
-    d = self.difference()
-    if d['speakers']<2: return f"Fewer than two known speakers: no interval and no test. UAR {d['difference']:+.3f} with dropout."
-    return (f"Dropout {_says(d)}: it changes a speaker's UAR by {d['difference']:+.3f} on average over the {d['speakers']} speakers (95% interval {d['low']:+.3f} to {d['high']:+.3f}, p {'= '+format(d['p'], '.2f') if d['p']>=.005 else '< 0.01'}).")
+    d, seeds = self.difference(), self.predictions.seed.nunique()
+    if not _differing(self): return f'Dropout changes no answer: both arms say the same of all {self.predictions.name.nunique()} test utterances.'
+    if np.isnan(d['low']): return f"Fewer than two test speakers, or unknown ones: no interval and no test. UAR {d['difference']:+.3f} with dropout."
+    return (f"Dropout {_says(d)}{', as far as one seed can tell' if seeds==1 and _says(d) in ('helps','hurts') else ''}: it changes a speaker's UAR by {d['difference']:+.3f} on average over the {d['speakers']} speakers (95% interval {d['low']:+.3f} to {d['high']:+.3f}, p {'= '+format(d['p'], '.2f') if d['p']>=.005 else '< 0.01'}).")
 
 @patch(as_prop=True)
 def caveat(self:Comparison)->str: # a sentence
@@ -327,16 +335,17 @@ def recorded(folder:str|Path # such as `nbs/runs`
         if m: found[m[2], m[1].replace('-', ', ')] = Comparison.load(p.parent)
     return dict(sorted(found.items(), key=lambda r: (order.index(r[0][0].split('-')[0]), r[0])))
 
-# %% ../nbs/04_results.ipynb #98441a0d
+# %% ../nbs/04_results.ipynb #82067410
 def summary(runs:dict        # from `recorded`
            )->pd.DataFrame:  # text: a row an arm of each run, and one for their paired difference; a column a corpus
     "All recorded runs in one table."
+    if not runs: raise ValueError('no runs are recorded there')
     columns = {}
     for (run, corpus), c in runs.items():
         of, d = columns.setdefault(corpus, {}), c.difference()
         for arm,r in c.to_frame().iterrows(): of[run, f'UAR, {arm}'] = _cell(r.UAR, r.UAR_low, r.UAR_high)
-        of[run, 'difference, mean of speakers'] = f"{d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
-        of[run, 'dropout'] = _says(d).removesuffix(' that this experiment can see') + (', but the split leaks' if c.config['folds']['by']=='random' else '')
+        of[run, 'difference, mean of speakers'] = f"{d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]" if _differing(c) else 'none'
+        of[run, 'dropout'] = (_says(d).removesuffix(' that this experiment can see') if _differing(c) else 'changes no answer') + (', but the split leaks' if c.config['folds']['by'] in ('random','text') else '')
     rows = list(dict.fromkeys(k for of in columns.values() for k in of))
     rows.sort(key=lambda k: [run for run,_ in runs].index(k[0]))
     t = pd.DataFrame([{'run':run, '':what, **{corpus:of.get((run, what), '–') for corpus,of in columns.items()}} for run,what in rows])
@@ -447,14 +456,14 @@ def plot_speakers(c:Comparison,   # what to draw
     ax.legend(loc='center left', bbox_to_anchor=(1, .5))
     return ax
 
-# %% ../nbs/04_results.ipynb #3faadaff
+# %% ../nbs/04_results.ipynb #019fae7d
 def reliability(predictions:pd.DataFrame, # columns truth, said, and a probability a class
                 classes:list,             # names of these columns
                 bins:int=10,              # of equal width over [0, 1]
                )->pd.DataFrame:           # one row a bin that isn't empty: mean confidence, accuracy, n
     "How sure the model was, and how often right."
     confidence = predictions[classes].to_numpy(float).max(1)
-    if np.isnan(confidence).any(): raise ValueError('a probability is NaN')
+    if not ((confidence>=0)&(confidence<=1+1e-6)).all() or bins<1: raise ValueError('probabilities lie between 0 and 1 and are not NaN; at least one bin')
     t = pd.DataFrame(dict(bin=np.minimum((confidence*bins).astype(int), bins-1), confidence=confidence, accuracy=(predictions.truth==predictions.said).to_numpy(float)))
     return t.groupby('bin').agg(confidence=('confidence','mean'), accuracy=('accuracy','mean'), n=('accuracy','size')).reset_index(drop=True)
 
@@ -493,7 +502,7 @@ def read_listeners(root:str|Path   # folder of EmoDB, with `erkennung.txt`, or i
     values = t.iloc[:,2:4].apply(lambda c: c.str.strip().str.replace(',', '.').astype(float)/100)
     return values.set_axis(['recognised','natural'], axis=1).set_index(t.iloc[:,1].str.strip().str.removesuffix('.wav').rename('name'))
 
-# %% ../nbs/04_results.ipynb #61432467
+# %% ../nbs/04_results.ipynb #4eee070d
 def beside_people(predictions:pd.DataFrame, # of one arm
                   listeners:pd.DataFrame,   # from `read_listeners`
                  )->pd.DataFrame:           # one row a recording: name, speaker, truth, model, people
@@ -502,19 +511,29 @@ def beside_people(predictions:pd.DataFrame, # of one arm
     t = p.groupby(['name','speaker','truth'], as_index=False).model.mean()
     return t.assign(people=t.name.map(listeners.recognised)).dropna(subset='people')
 
+def _rank_correlation(x, groups):
+    "Correlation of two columns' ranks, ranked within each group."
+    from scipy.stats import rankdata
+    parts = [rankdata(x[groups==g], axis=0)/(groups==g).sum() for g in np.unique(groups)]
+    r = np.concatenate([p-p.mean(0) for p in parts])
+    return (r[:,0]*r[:,1]).sum()/np.sqrt((r**2).sum(0).prod())
+
 def rank_correlation(t:pd.DataFrame, # columns model, people, speaker
+                     within:str=None,# column in whose groups to rank apart, such as truth
                      n:int=1000,     # resamples of the speakers
                      seed:int=0,     # of the resampling
                     )->tuple:        # Spearman's rho, lower and upper end of its 95% interval
     "Spearman's correlation with an interval over speakers, as in `bootstrap_ci`."
-    from scipy.stats import spearmanr, t as student
-    rho, groups, rng = spearmanr(t.model, t.people).statistic, [g[['model','people']].to_numpy() for _,g in t.groupby('speaker')], np.random.default_rng(seed)
-    k = len(groups)
-    boots = [spearmanr(np.concatenate([groups[i] for i in rng.integers(k, size=k)])).statistic for _ in range(n)]
+    from scipy.stats import t as student
+    x, groups, rng = t[['model','people']].to_numpy(), np.unique(t[within], return_inverse=True)[1] if within else np.zeros(len(t), int), np.random.default_rng(seed)
+    rho, rows = _rank_correlation(x, groups), [np.flatnonzero(t.speaker==s) for s in t.speaker.unique()]
+    k = len(rows)
+    if k<2: return float(rho), np.nan, np.nan
+    boots = [_rank_correlation(x[r], groups[r]) for r in (np.concatenate([rows[i] for i in rng.integers(k, size=k)]) for _ in range(n))]
     half = student.ppf(.975, k-1)*np.nanstd(boots)*np.sqrt(k/(k-1))
     return float(rho), float(max(rho-half, -1)), float(min(rho+half, 1))
 
-# %% ../nbs/04_results.ipynb #6a7ad3da
+# %% ../nbs/04_results.ipynb #2ed0e9aa
 def plot_people(t:pd.DataFrame, # from `beside_people`
                 title:str='',   # of the axes
                 ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -527,7 +546,8 @@ def plot_people(t:pd.DataFrame, # from `beside_people`
     for code in t.truth.unique():
         of = (t.truth==code).to_numpy()
         ax.scatter((t.people+shift)[of], t.model[of], 12, color=COLOURS.get(code, 'black'), alpha=.7, label=EMOTIONS.get(code, code))
-    ax.set(xlabel='share of listeners who heard it', ylabel="model's probability of the truth", title='{}\nSpearman {:+.2f} [{:+.2f}, {:+.2f}]'.format(title, *rank_correlation(t)))
+    ax.set(xlabel='share of listeners who heard it', ylabel="model's probability of the truth", 
+           title='{}\nSpearman {:+.2f} [{:+.2f}, {:+.2f}]\nwithin emotions {:+.2f} [{:+.2f}, {:+.2f}]'.format(title, *rank_correlation(t), *rank_correlation(t, 'truth')))
     ax.legend(fontsize=8)
     return ax
 
@@ -621,13 +641,13 @@ def plot_embeddings(x:np.ndarray,          # vectors of `look`, [n_rows, n_units
     ax.set(xlabel=f'first component ({share[0]:.0%} of the variance)', ylabel=f'second ({share[1]:.0%})', title=title)
     return ax
 
-# %% ../nbs/04_results.ipynb #0f4bc7e2
+# %% ../nbs/04_results.ipynb #a2ca1d2d
 _PAGE = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
 table{{border-collapse:collapse;width:100%}}th,td{{padding:.4rem .6rem;border-bottom:1px solid #ddd;text-align:left}}
 img{{max-width:100%}}pre{{background:#f6f6f6;padding:1rem;overflow:auto;font-size:13px}}.verdict{{font-size:1.15rem}}</style></head><body>
 <h1>{title}</h1><p class="verdict">{verdict}</p>{table}
-<p>{caveat}</p><p>UAR: unweighted average recall (also called UA), over all utterances of an arm; WA: accuracy. Intervals: 95%, speakers resampled. The sentence above averages the speakers' own UAR, so its difference is not exactly the table's.</p>
+<p>{caveat}</p><p>UAR: unweighted average recall (also called UA), over all utterances of an arm; WA: accuracy. Intervals: 95%, over speakers. The sentence above averages the speakers' own UAR, so its difference is not exactly the table's.</p>
 {pictures}<h2>Configuration</h2><pre>{config}</pre></body></html>'''
 
 def _png(fig):
@@ -657,11 +677,11 @@ def report(self:Comparison,
     (out/'report.html').write_text(page, encoding='utf-8')
     return out/'report.html'
 
-# %% ../nbs/04_results.ipynb #12131362
+# %% ../nbs/04_results.ipynb #e6391b75
 def _command(o):
-    "What was typed; of folders the name alone."
+    "What was typed, but for the folders it wrote; of an absolute root the name alone."
     import shlex
-    said = {k:','.join(f'{r:g}' for r in v) if k=='learning_rates' else Path(v).name if k=='root' else v for k,v in o.items() if k not in ('out','record')}
+    said = {k:','.join(f'{r:g}' for r in v) if k=='learning_rates' else Path(v).name if k=='root' and Path(v).is_absolute() else v for k,v in o.items() if k not in ('out','record')}
     return shlex.join(['ser_compare', *(str(w) for k,v in said.items() if (k,v)!=('corpus','demo') for w in (f'--{k}', v))])
 
 def _asked(o):
@@ -677,10 +697,12 @@ def _asked(o):
 
 def _rates(text):
     "Learning rates as typed."
-    try: return tuple(float(v) for v in text.split(','))
-    except ValueError: raise ValueError(f'--learning_rates {text}: give numbers with commas between them, such as 0.001,0.003') from None
+    try: rates = tuple(float(v) for v in text.split(','))
+    except ValueError: rates = ()
+    if not rates or min(rates)<=0: raise ValueError(f'--learning_rates {text}: give numbers above 0 with commas between them, such as 0.001,0.003')
+    return rates
 
-# %% ../nbs/04_results.ipynb #156070c6
+# %% ../nbs/04_results.ipynb #006922b3
 def _folds(frame, corpus, o):
     "Folds as asked for; by session where people talk to each other, else by speaker."
     from ser_nbdev.corpora import folds
@@ -691,17 +713,18 @@ def _folds(frame, corpus, o):
     if i is not None and not 0<=i<len(made): raise ValueError(f'--fold {i}: there are folds 0 to {len(made)-1}')
     return made if i is None else made[i:i+1]
 
-def _check_record(folder, config, classes, made, seeds, dropout):
+def _check_record(folder, config, frame, classes, made, seeds, dropout, rates):
     "Refuse to replace the record of another comparison."
     folder = Path(folder)
     if folder.exists() and not folder.is_dir(): raise CorpusError(f'--record {folder}: this is a file; give a folder')
     if not (folder/'config.json').exists(): return
-    c = Comparison.load(folder).config
+    kept, test = Comparison.load(folder), frame.iloc[np.concatenate([f.test for f in made])]; c = kept.config
     same = (c['arms'], c['classes'], c['folds']['names'], c['seeds'])==([arm_name(dropout), arm_name(0)], classes, [f.name for f in made], list(range(seeds)))
-    if not same or any(getattr(config, k, v)!=v for k,v in c['recipe'].items()):
+    same &= c.get('learning_rates')==list(rates or (config.learning_rate,)) and set(zip(kept.predictions.name, kept.predictions.truth))==set(zip(test.index, test.emotion))
+    if not same or any(getattr(config, k, v)!=v for k,v in c['recipe'].items() if k!='learning_rate'):
         raise CorpusError(f'--record {folder}: another comparison is recorded there; give another folder, or remove it')
 
-# %% ../nbs/04_results.ipynb #e331d414
+# %% ../nbs/04_results.ipynb #3df9726b
 def _compare(o, out, record=None):
     "One comparison, from the recordings to the report."
     from ser_nbdev.train import TrainConfig, alone, classes_of, corpus_root, load_features, reader_options
@@ -711,7 +734,7 @@ def _compare(o, out, record=None):
     with alone(out):
         store, frame = load_features(name, where, config.features, out/f'features-{config.features}', o['labels'], **reader_options(name, o.get('speaker')))
         made = _folds(frame, name, o)
-        if record: _check_record(record, config, classes_of(frame), made, seeds, o['dropout'])
+        if record: _check_record(record, config, frame, classes_of(frame), made, seeds, o['dropout'], o['learning_rates'])
         print(f'{o["tag"]}: {len(frame)} utterances, {frame.speaker[frame.speaker!=""].nunique()} known speakers, {len(made)} fold{"s"*(len(made)>1)} by {made[0].by}, {config.epochs} epoch{"s"*(config.epochs>1)}, {seeds} seed{"s"*(seeds>1)} an arm', flush=True)
         result = compare_dropout(config, store, frame, made, out/'runs', seeds, o['dropout'], o['learning_rates'])
         result.config['command'] = o['command']
