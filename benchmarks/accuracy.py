@@ -1,9 +1,9 @@
 """Accuracy against the usual tools, on the same recordings, labels and folds: openSMILE's functionals with a linear SVM against the modern recipe.
 
     pip install opensmile scikit-learn
-    python benchmarks/accuracy.py --corpus emodb --root CORPUS [--labels six] [--folds K] [--seeds 5] [--only svm] [--choose]
+    python benchmarks/accuracy.py --corpus emodb --root CORPUS [--labels six] [--folds K] [--seeds 5] [--only svm]
 
-No test speaker is used to choose anything: the SVM's C is found on speakers of the training rows, the recipe is the same for every fold and corpus; with --choose its dropout is found like C. Both train on all rows that are not tested.
+No test speaker is used to choose anything: the SVM's C is found on speakers of the training rows, the recipe is the same for every fold and corpus. Both train on all rows that are not tested.
 `global` statistics come from the training rows, `speaker` takes each speaker's own (for test speakers, their recordings without labels).
 Stopped, the same command goes on; nbs/runs/accuracy-CORPUS gets every prediction, and the table below.
 """
@@ -15,12 +15,10 @@ from ser_nbdev.corpora import CorpusError, console, folds, read_corpus, relabel
 from ser_nbdev.features import load_audio
 from ser_nbdev.results import bootstrap_ci, macro_f1, paired_test, uar, wa
 from ser_nbdev.store import extract_corpus
-from ser_nbdev.train import LABEL_SETS, SPEAKER_HELP, Rows, TrainConfig, classes_of, corpus_root, reader_options, train
+from ser_nbdev.train import LABEL_SETS, SPEAKER_HELP, TrainConfig, classes_of, corpus_root, reader_options, train
 
 SETS, NORMALISE = ('IS09', 'eGeMAPSv02', 'ComParE_2016'), ('global', 'speaker')
 CS = 10.**np.arange(-5, 1)                      # of the SVM
-DROPS = dict(recipe={}, none=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.))
-OURS = dict(modern='modern', chosen='modern, dropout chosen')
 
 def kept(path, make):
     "A table that is made once."
@@ -74,29 +72,16 @@ def svm(x, df, fold, normalise):
     search = GridSearchCV(SVC(kernel='precomputed', class_weight='balanced'), dict(C=CS), scoring='balanced_accuracy', cv=inner).fit(kernel[rows], emotion[rows], groups=speakers[rows])
     return pd.DataFrame(dict(name=df.index[fold.test], speaker=speakers[fold.test], fold=fold.name, truth=emotion[fold.test], said=search.predict(kernel[fold.test]), C=search.best_params_['C']))
 
-def preferred(store, fold, normalise, work, bar):
-    "The dropout with the lower cross-entropy over inner folds, in which training speakers test each other."
-    rows, losses = np.sort(np.concatenate([fold.train, fold.valid])), {}
-    some, n = store.frame.iloc[rows], {}
-    for name,drops in DROPS.items():
-        for f in folds(some, by=fold.by, k=3):
-            bar.set_description(f'dropout: {name}? {normalise}, {fold.name}, {f.name}')
-            run = train(TrainConfig.modern(normalise=normalise, **drops), Rows(store, rows), some, f, work/f'inner-{name}-{normalise}-{fold.name}-{f.name}', bar=bar)
-            losses.setdefault(name, []).append(run.metrics['test']['loss']); n.setdefault(name, []).append(len(f.test))
-    return min(DROPS, key=lambda name: np.average(losses[name], weights=n[name]))
-
-def model(df, made, normalise, seeds, work, bar, choose):
+def model(df, made, normalise, seeds, work, bar):
     "Predictions of all folds and seeds, with probabilities."
     features, parts = TrainConfig.modern().features, []
     store = extract_corpus(df, features, work/f'features-{features}')
     if len(store)<len(df): raise CorpusError(f'{len(df)-len(store)} recordings cannot be read; see the report in {work/f"features-{features}"}')
     for f in made:
-        drops = preferred(store, f, normalise, work, bar) if choose else 'recipe'
         for s in range(seeds):
             bar.set_description(f'modern, {normalise}, {f.name}, seed {s}')
-            config, name = TrainConfig.modern(normalise=normalise, random_seed=s, **DROPS[drops]), 'modern' if drops=='recipe' else 'undropped'
-            run = train(config, store, store.frame, f, work/f'{name}-{normalise}-{f.name}-{s}', bar=bar)
-            parts.append(run.predictions.assign(fold=f.name, seed=s, dropout=drops))
+            run = train(TrainConfig.modern(normalise=normalise, random_seed=s), store, store.frame, f, work/f'modern-{normalise}-{f.name}-{s}', bar=bar)
+            parts.append(run.predictions.assign(fold=f.name, seed=s))
     return pd.concat(parts, ignore_index=True)
 
 def said(p, classes): return p.assign(said=np.array(classes)[p[classes].to_numpy().argmax(1)])
@@ -121,18 +106,17 @@ def paired(best, p):
     return '{difference:+.3f} [{low:+.3f}, {high:+.3f}]'.format(**d)
 
 def table(out, classes):
-    "The table of all that is there; its last column pairs ours, the last row of a normalisation, with each row."
+    "The table of all that is there; its last column pairs the best of ours with each row."
     rows = []
     for n in NORMALISE:
         found = {f'{s}, linear SVM':pd.read_parquet(p) for s in SETS if (p := out/f'svm-{s}-{n}.parquet').exists()}
-        for stem,name in OURS.items():
-            if not (path := out/f'{stem}-{n}.parquet').exists(): continue
+        if (path := out/f'modern-{n}.parquet').exists():
             p = pd.read_parquet(path); seeds = p.seed.nunique()
-            found[f'{name}, one model (mean of {seeds})'] = said(p, classes)
-            if seeds>1: found[f'{name}, {seeds} together'] = ensemble(p, classes)
+            found[f'modern, one model (mean of {seeds})'] = said(p, classes)
+            if seeds>1: found[f'modern, {seeds} together'] = ensemble(p, classes)
         if not found: continue
         best, top = list(found.items())[-1]
-        rows += [row(system, n, p) | ({'ours less this':'–' if p is top else paired(top, p)} if best.startswith('modern') else {}) for system,p in found.items()]
+        rows += [row(system, n, p) | ({f'{best}, less this':'–' if p is top else paired(top, p)} if best.startswith('modern') else {}) for system,p in found.items()]
     return markdown(rows)
 
 def run(a):
@@ -141,10 +125,10 @@ def run(a):
     work, out, classes = Path(a.work or f'ser_runs/accuracy-{a.corpus}'), Path(a.out or f'nbs/runs/accuracy-{a.corpus}'), classes_of(df)
     if a.seeds<1: raise CorpusError(f'--seeds {a.seeds}: at least one model')
     for folder,option in ((work, '--work'), (out, '--out')): same_task(folder, option, df, made)
-    for p in out.glob('*-*.parquet') if a.only!='svm' else ():
-        if 'seed' in (kept_table := pd.read_parquet(p)) and (n := kept_table.seed.nunique())>a.seeds: raise CorpusError(f'{p} holds {n} seeds, and would be replaced by {a.seeds}; give --seeds {n}, or another --out')
+    for p in out.glob('modern-*.parquet') if a.only!='svm' else ():
+        if (n := pd.read_parquet(p).seed.nunique())>a.seeds: raise CorpusError(f'{p} holds {n} seeds, and would be replaced by {a.seeds}; give --seeds {n}, or another --out')
     print(f'{a.corpus}: {len(df)} utterances, {len(classes)} emotions, {df.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}')
-    svms, models = len(SETS)*(len(df)+len(NORMALISE)*len(made)), len(NORMALISE)*len(made)*TrainConfig.modern().epochs*(a.seeds + a.choose*(a.seeds+3*len(DROPS)))
+    svms, models = len(SETS)*(len(df)+len(NORMALISE)*len(made)), len(NORMALISE)*len(made)*a.seeds*TrainConfig.modern().epochs
     with tqdm(total=svms*(a.only!='model') + models*(a.only!='svm'), unit='step', leave=False, smoothing=.05) as bar:
         for s in SETS if a.only!='model' else ():
             bar.set_description(f'openSMILE {s}'); before = bar.n
@@ -153,8 +137,7 @@ def run(a):
                 bar.set_description(f'SVM, {s}, {n}'); parts = []
                 for f in made: parts.append(kept(work/f'svm-{s}-{n}-{f.name}.parquet', lambda: svm(x, df, f, n))); bar.update()
                 pd.concat(parts, ignore_index=True).to_parquet(out/f'svm-{s}-{n}.parquet')
-        for stem in list(OURS)[:1+a.choose] if a.only!='svm' else ():
-            for n in NORMALISE: model(df, made, n, a.seeds, work, bar, stem=='chosen').astype({c:'float32' for c in classes}).to_parquet(out/f'{stem}-{n}.parquet')
+        for n in NORMALISE if a.only!='svm' else (): model(df, made, n, a.seeds, work, bar).astype({c:'float32' for c in classes}).to_parquet(out/f'modern-{n}.parquet')
     text = table(out, classes)
     (out/'table.md').write_text(text, encoding='utf-8'); print(text)
 
@@ -164,7 +147,6 @@ def main():
     p.add_argument('--speaker', help=SPEAKER_HELP)
     p.add_argument('--labels', default='all', choices=LABEL_SETS, help='label set (default: all emotions that have a name)'); p.add_argument('--folds', type=int, help='number of folds (default: one a speaker; iemocap and demo: a session)')
     p.add_argument('--seeds', type=int, default=5, help='models of the ensemble'); p.add_argument('--only', choices=('svm','model'), help='one half of the table')
-    p.add_argument('--choose', action='store_true', help='also the recipe with its dropout or none, whichever the training speakers of each fold prefer (twice the time)')
     p.add_argument('--jobs', type=int, default=2, help='processes that run openSMILE, 2 or more')
     p.add_argument('--work', help='folder of what is unfinished (default: ser_runs/accuracy-CORPUS)'); p.add_argument('--out', help='folder of the result (default: nbs/runs/accuracy-CORPUS)')
     with console('accuracy'): run(p.parse_args())
