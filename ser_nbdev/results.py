@@ -42,7 +42,7 @@ def confusion(truth:ArrayLike, # emotion of each utterance, [n]
     "Confusion matrix."
     if len(truth)!=len(said): raise ValueError(f'{len(truth)} emotions and {len(said)} answers; one of each an utterance is needed')
     at = {c:i for i,c in enumerate(classes)}
-    if unknown := sorted((set(truth)|set(said))-set(classes)): raise ValueError(f'{", ".join(map(str, unknown))}: not among the classes {", ".join(classes)}')
+    if len(unknown := np.setdiff1d(np.append(truth, said), classes)): raise ValueError(f'{", ".join(map(str, unknown))}: not among the classes {", ".join(classes)}')
     out = np.zeros((len(classes),)*2, int)
     np.add.at(out, ([at[t] for t in np.asarray(truth)], [at[s] for s in np.asarray(said)]), 1)
     return out
