@@ -24,10 +24,9 @@ from .corpora import EMOTIONS, CorpusError, Fold, console
 # %% ../nbs/04_results.ipynb #444ca861
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from keras import Model
     from matplotlib.figure import Figure
     from ser_nbdev.train import Run, TrainConfig
-else: Axes, Figure, Model, Run, TrainConfig = 'Axes', 'Figure', 'Model', 'Run', 'TrainConfig'   # nbdev looks the names up when it makes the pages
+else: Axes, Figure, Run, TrainConfig = 'Axes', 'Figure', 'Run', 'TrainConfig'   # nbdev looks the names up when it makes the pages
 
 # %% ../nbs/04_results.ipynb #6b52b839
 RUNS = dict(seed    = dict(recipe='seed', by='random', folds=5, fold=0),
