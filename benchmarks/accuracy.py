@@ -15,7 +15,7 @@ from ser_nbdev.corpora import CorpusError, console, folds, read_corpus, relabel
 from ser_nbdev.features import load_audio
 from ser_nbdev.results import bootstrap_ci, macro_f1, paired_test, uar, wa
 from ser_nbdev.store import extract_corpus
-from ser_nbdev.train import LABEL_SETS, SPEAKER_HELP, TrainConfig, classes_of, corpus_root, reader_options, train
+from ser_nbdev.train import LABEL_SETS, SPEAKER_HELP, TrainConfig, classes_of, corpus_root, reader_options, train_all
 
 SETS, NORMALISE = ('IS09', 'eGeMAPSv02', 'ComParE_2016'), ('global', 'speaker')
 CS = 10.**np.arange(-5, 1)                      # of the SVM
@@ -48,10 +48,11 @@ def smiled(paths, which):
     smile = opensmile.Smile(feature_set=opensmile.FeatureSet[which], feature_level=opensmile.FeatureLevel.Functionals)
     return pd.concat([smile.process_signal(load_audio(p), 16_000) for p in paths])
 
-def functionals(df, which, jobs, bar):
+def functionals(df, which, jobs):
     "openSMILE's functionals, a row an utterance."
     parts, chunks = [], np.array_split(df.path.to_numpy(), -(-len(df)//20))
-    for part in joblib.Parallel(max(jobs, 2), return_as='generator')(joblib.delayed(smiled)(list(c), which) for c in chunks): parts.append(part); bar.update(len(part))
+    with tqdm(total=len(df), desc=f'openSMILE {which}', unit='recording', leave=False) as bar:
+        for part in joblib.Parallel(max(jobs, 2), return_as='generator')(joblib.delayed(smiled)(list(c), which) for c in chunks): parts.append(part); bar.update(len(part))
     return pd.concat(parts).set_index(df.index).fillna(0).astype(np.float32)
 
 def scaled(x, speakers, train, normalise):
@@ -72,17 +73,14 @@ def svm(x, df, fold, normalise):
     search = GridSearchCV(SVC(kernel='precomputed', class_weight='balanced'), dict(C=CS), scoring='balanced_accuracy', cv=inner).fit(kernel[rows], emotion[rows], groups=speakers[rows])
     return pd.DataFrame(dict(name=df.index[fold.test], speaker=speakers[fold.test], fold=fold.name, truth=emotion[fold.test], said=search.predict(kernel[fold.test]), C=search.best_params_['C']))
 
-def model(df, made, normalise, seeds, work, bar):
+def model(df, made, normalise, seeds, jobs, work):
     "Predictions of all folds and seeds, with probabilities."
-    features, parts = TrainConfig.modern().features, []
+    features = TrainConfig.modern().features
     store = extract_corpus(df, features, work/f'features-{features}')
     if len(store)<len(df): raise CorpusError(f'{len(df)-len(store)} recordings cannot be read; see the report in {work/f"features-{features}"}')
-    for f in made:
-        for s in range(seeds):
-            bar.set_description(f'modern, {normalise}, {f.name}, seed {s}')
-            run = train(TrainConfig.modern(normalise=normalise, random_seed=s), store, store.frame, f, work/f'modern-{normalise}-{f.name}-{s}', bar=bar)
-            parts.append(run.predictions.assign(fold=f.name, seed=s))
-    return pd.concat(parts, ignore_index=True)
+    tasks = [(TrainConfig.modern(normalise=normalise, random_seed=s), f, work/f'modern-{normalise}-{f.name}-{s}') for f in made for s in range(seeds)]
+    runs = train_all(tasks, store, store.frame, jobs)
+    return pd.concat([r.predictions.assign(fold=f.name, seed=c.random_seed) for r,(c,f,_) in zip(runs, tasks)], ignore_index=True)
 
 def said(p, classes): return p.assign(said=np.array(classes)[p[classes].to_numpy().argmax(1)])
 
@@ -128,16 +126,12 @@ def run(a):
     for p in out.glob('modern-*.parquet') if a.only!='svm' else ():
         if (n := pd.read_parquet(p).seed.nunique())>a.seeds: raise CorpusError(f'{p} holds {n} seeds, and would be replaced by {a.seeds}; give --seeds {n}, or another --out')
     print(f'{a.corpus}: {len(df)} utterances, {len(classes)} emotions, {df.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}')
-    svms, models = len(SETS)*(len(df)+len(NORMALISE)*len(made)), len(NORMALISE)*len(made)*a.seeds*TrainConfig.modern().epochs
-    with tqdm(total=svms*(a.only!='model') + models*(a.only!='svm'), unit='step', leave=False, smoothing=.05) as bar:
-        for s in SETS if a.only!='model' else ():
-            bar.set_description(f'openSMILE {s}'); before = bar.n
-            x = kept(work/f'{s}.parquet', lambda: functionals(df, s, a.jobs, bar)); bar.update(before+len(df)-bar.n)
-            for n in NORMALISE:
-                bar.set_description(f'SVM, {s}, {n}'); parts = []
-                for f in made: parts.append(kept(work/f'svm-{s}-{n}-{f.name}.parquet', lambda: svm(x, df, f, n))); bar.update()
-                pd.concat(parts, ignore_index=True).to_parquet(out/f'svm-{s}-{n}.parquet')
-        for n in NORMALISE if a.only!='svm' else (): model(df, made, n, a.seeds, work, bar).astype({c:'float32' for c in classes}).to_parquet(out/f'modern-{n}.parquet')
+    for s in SETS if a.only!='model' else ():
+        x = kept(work/f'{s}.parquet', lambda: functionals(df, s, a.jobs))
+        for n in NORMALISE:
+            parts = [kept(work/f'svm-{s}-{n}-{f.name}.parquet', lambda: svm(x, df, f, n)) for f in tqdm(made, desc=f'SVM, {s}, {n}', unit='fold', leave=False)]
+            pd.concat(parts, ignore_index=True).to_parquet(out/f'svm-{s}-{n}.parquet')
+    for n in NORMALISE if a.only!='svm' else (): model(df, made, n, a.seeds, a.jobs, work).astype({c:'float32' for c in classes}).to_parquet(out/f'modern-{n}.parquet')
     text = table(out, classes)
     (out/'table.md').write_text(text, encoding='utf-8'); print(text)
 
@@ -147,7 +141,7 @@ def main():
     p.add_argument('--speaker', help=SPEAKER_HELP)
     p.add_argument('--labels', default='all', choices=LABEL_SETS, help='label set (default: all emotions that have a name)'); p.add_argument('--folds', type=int, help='number of folds (default: one a speaker; iemocap and demo: a session)')
     p.add_argument('--seeds', type=int, default=5, help='models of the ensemble'); p.add_argument('--only', choices=('svm','model'), help='one half of the table')
-    p.add_argument('--jobs', type=int, default=2, help='processes that run openSMILE, 2 or more')
+    p.add_argument('--jobs', type=int, default=2, help='models that train side by side (1 with a GPU); openSMILE runs in 2 processes or more')
     p.add_argument('--work', help='folder of what is unfinished (default: ser_runs/accuracy-CORPUS)'); p.add_argument('--out', help='folder of the result (default: nbs/runs/accuracy-CORPUS)')
     with console('accuracy'): run(p.parse_args())
 

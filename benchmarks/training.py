@@ -139,18 +139,36 @@ def compare(names, a):
         if n in ps: print(f'ours against {SAYS[n]}: {ratio[n]:.2f}x, target >= {target}: {"met" if ratio[n]>=target else "MISSED"}')
     for p in ps.values(): p.stdin.close(); p.wait()
 
-def memory(epochs, n=192):
+def noisy(n=192):
+    "Features and a corpus table, both of noise."
+    import pandas as pd
+    index = pd.Index([str(i) for i in range(n)], name='name')
+    return Noise(n), pd.DataFrame(dict(emotion=np.random.default_rng(0).choice(['ang','hap','sad','neu'], n), speaker='a', path=[f'{i}.wav' for i in range(n)]), index=index)
+
+def memory(epochs):
     "Resident memory of this process at the end of each epoch of `train`."
-    import tempfile, pandas as pd
+    import tempfile
     from ser_nbdev.train import TrainConfig, everything, train
     class Bar:
         seen = []
         def update(self, n=1): self.seen += [rss()]*n
         def set_postfix_str(self, s): pass
-    frame = pd.DataFrame(dict(emotion=np.random.default_rng(0).choice(['ang','hap','sad','neu'], n), speaker='a', path=[f'{i}.wav' for i in range(n)]), index=pd.Index([str(i) for i in range(n)], name='name'))
-    with tempfile.TemporaryDirectory() as d: train(TrainConfig.recipe('quick', stack=8, epochs=epochs), Noise(n), frame, everything(frame), d, bar=Bar())
+    noise, frame = noisy()
+    with tempfile.TemporaryDirectory() as d: train(TrainConfig.recipe('quick', stack=8, epochs=epochs), noise, frame, everything(frame), d, bar=Bar())
     m = Bar.seen[1::4]
     print('resident memory every fourth epoch of train(), MB:', ', '.join(f'{x:.0f}' for x in m), '; flat:', 'met' if max(m)<=1.05*m[0] else 'MISSED')
+
+def side_by_side(n=8, epochs=20):
+    "Trainings one after the other against as many at once as there are cores, the start of the processes counted in."
+    import tempfile
+    from ser_nbdev.train import TrainConfig, everything, train_all
+    noise, frame = noisy(); took = {}
+    for jobs in (1, os.cpu_count()):
+        with tempfile.TemporaryDirectory() as d:
+            begun = time.time(); train_all([(TrainConfig.recipe('quick', stack=8, epochs=epochs, random_seed=s), everything(frame), Path(d)/str(s)) for s in range(n)], noise, frame, jobs)
+            took[jobs] = time.time()-begun
+    (_, alone), (jobs, beside) = took.items()
+    print(f'{n} trainings, {jobs} side by side: {alone/beside:.2f}x as fast as one after the other ({beside:.0f} s, {alone:.0f} s)')
 
 if __name__=='__main__':
     a = argparse.ArgumentParser(description='Training against named peers.')
@@ -165,6 +183,6 @@ if __name__=='__main__':
     sizes, waste = batches(a.batches); _, waste_random = batches(a.batches, True)
     print(f'batches of {BATCH}, {F} features, padded to {", ".join(str(x.shape[1]) for (x,_),_ in sizes)} frames; padding over an epoch {waste:.1%}, of random batches {waste_random:.1%}')
     for group in GROUPS: compare(group, a)
-    memory(a.epochs)
+    memory(a.epochs); side_by_side()
     print('GPU: not measured, there is none' if not Path('/proc/driver/nvidia').exists() else 'GPU: not measured here')
     print(f'{time.time()-begun:.0f} s; load {os.getloadavg()[0]:.1f} at the end')

@@ -9,9 +9,10 @@ __all__ = ['RUNS', 'PUBLISHED', 'confusion', 'uar', 'wa', 'macro_f1', 'bootstrap
            'plot_calibration', 'read_listeners', 'beside_people', 'rank_correlation', 'plot_people', 'plot_attention',
            'look', 'plot_hits_and_misses', 'principal', 'plot_embeddings', 'ser_compare']
 
-# %% ../nbs/04_results.ipynb #896a2b4f
+# %% ../nbs/04_results.ipynb #b2a776a9
 import json
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd
@@ -286,7 +287,7 @@ def best_run(runs:list # `Run`s of one arm, fold and seed
     "The run with the highest validation UAR; of equal ones the one with the lowest validation loss."
     return min(runs, key=lambda r: (-r.metrics['valid']['uar'], r.metrics['valid']['loss'])) if len(runs)>1 else runs[0]
 
-# %% ../nbs/04_results.ipynb #ad3ff6f4
+# %% ../nbs/04_results.ipynb #df854a54
 def compare_dropout(config:'TrainConfig',    # `TrainConfig` for both arms
                     features:Sequence,       # feature store
                     frame:pd.DataFrame,      # corpus table, rows aligned with `features`
@@ -295,23 +296,18 @@ def compare_dropout(config:'TrainConfig',    # `TrainConfig` for both arms
                     seeds:int=1,             # random seeds an arm and fold
                     dropout_rate:float=.2,   # of the arm with dropout
                     learning_rates:tuple=(), # to try in each arm, fold and seed (default: the configuration's alone)
+                    jobs:int=1,              # models that train side by side, -1: one a core; with a GPU 1
                    )->Comparison:
     "Train with dropout and without: the same folds, seeds and budget."
     from dataclasses import replace
-    from tqdm.auto import tqdm
-    from ser_nbdev.train import train
-    lrs, runs, done = learning_rates or (config.learning_rate,), {}, 0
+    from ser_nbdev.train import train_all
+    lrs, tasks = learning_rates or (config.learning_rate,), {}
     if len(lrs)>1 and config.join_validation: raise ValueError('this recipe trains on the validation rows, too, so they cannot choose a learning rate; give one rate, or another recipe')
-    jobs = [(rate, f, s) for s in range(seeds) for f in folds for rate in (dropout_rate, 0.)]
-    with tqdm(total=len(jobs)*len(lrs)*config.epochs, desc='training', unit='epoch', leave=False, smoothing=.05) as bar:
-        for rate, fold, s in jobs:
-            bar.set_description(f'{arm_name(rate)}, {fold.name}, seed {s}')
-            tried, name = [], f'{arm_name(rate).replace(" ", "_")}-{fold.name}-{s}'
-            for lr in lrs:
-                c = replace(config, dropout_rate=rate, random_seed=s, learning_rate=lr)
-                tried.append(train(c, features, frame, fold, Path(out)/(name + f'-{lr:g}'*(len(lrs)>1)), bar=bar))
-                done += config.epochs; bar.update(done-bar.n)              # those that patience has saved
-            runs[arm_name(rate), fold.name, s] = best_run(tried)
+    for s,fold,rate in product(range(seeds), folds, (dropout_rate, 0.)):
+        path = Path(out)/f'{arm_name(rate).replace(" ", "_")}-{fold.name}-{s}'
+        tasks[arm_name(rate), fold.name, s] = [(replace(config, dropout_rate=rate, random_seed=s, learning_rate=lr), fold, path.with_name(path.name+f'-{lr:g}'*(len(lrs)>1))) for lr in lrs]
+    done = iter(train_all([t for tried in tasks.values() for t in tried], features, frame, jobs))
+    runs = {key:best_run([next(done) for _ in tried]) for key,tried in tasks.items()}
     result = _collect(runs)
     result.config['learning_rates'] = list(lrs)
     return result
@@ -676,11 +672,11 @@ def report(self:Comparison,
     (out/'report.html').write_text(page, encoding='utf-8')
     return out/'report.html'
 
-# %% ../nbs/04_results.ipynb #e6391b75
+# %% ../nbs/04_results.ipynb #70536524
 def _command(o):
-    "What was typed, but for the folders it wrote; of an absolute root the name alone."
+    "What was typed, but for the folders it wrote and the processes it took; of an absolute root the name alone."
     import shlex
-    said = {k:','.join(f'{r:g}' for r in v) if k=='learning_rates' else Path(v).name if k=='root' and Path(v).is_absolute() else v for k,v in o.items() if k not in ('out','record')}
+    said = {k:','.join(f'{r:g}' for r in v) if k=='learning_rates' else Path(v).name if k=='root' and Path(v).is_absolute() else v for k,v in o.items() if k not in ('out','record','jobs')}
     return shlex.join(['ser_compare', *(str(w) for k,v in said.items() if (k,v)!=('corpus','demo') for w in (f'--{k}', v))])
 
 def _asked(o):
@@ -692,7 +688,7 @@ def _asked(o):
         for run in RUNS if name=='all' else [name]:
             tag = '-'.join([o['corpus'], *[labels]*(labels!='six'), *[run]*bool(run)])
             typed = o | ({'run':run} if run else {}) | ({'labels':labels} if labels!='six' else {})
-            yield {'recipe':'quick', 'seeds':1, 'dropout':.2, 'learning_rates':(), **RUNS.get(run, {}), **typed, 'labels':labels, 'tag':tag, 'command':_command(typed)}
+            yield {'recipe':'quick', 'seeds':1, 'dropout':.2, 'learning_rates':(), 'jobs':1, **RUNS.get(run, {}), **typed, 'labels':labels, 'tag':tag, 'command':_command(typed)}
 
 def _rates(text):
     "Learning rates as typed."
@@ -723,7 +719,7 @@ def _check_record(folder, config, frame, classes, made, seeds, dropout, rates):
     if not same or any(getattr(config, k, v)!=v for k,v in c['recipe'].items() if k!='learning_rate'):
         raise CorpusError(f'--record {folder}: another comparison is recorded there; give another folder, or remove it')
 
-# %% ../nbs/04_results.ipynb #3df9726b
+# %% ../nbs/04_results.ipynb #7d08044a
 def _compare(o, out, record=None):
     "One comparison, from the recordings to the report."
     from ser_nbdev.train import TrainConfig, alone, classes_of, corpus_root, load_features, reader_options
@@ -735,13 +731,13 @@ def _compare(o, out, record=None):
         made = _folds(frame, name, o)
         if record: _check_record(record, config, frame, classes_of(frame), made, seeds, o['dropout'], o['learning_rates'])
         print(f'{o["tag"]}: {len(frame)} utterances, {frame.speaker[frame.speaker!=""].nunique()} known speakers, {len(made)} fold{"s"*(len(made)>1)} by {made[0].by}, {config.epochs} epoch{"s"*(config.epochs>1)}, {seeds} seed{"s"*(seeds>1)} an arm', flush=True)
-        result = compare_dropout(config, store, frame, made, out/'runs', seeds, o['dropout'], o['learning_rates'])
+        result = compare_dropout(config, store, frame, made, out/'runs', seeds, o['dropout'], o['learning_rates'], o['jobs'])
         result.config['command'] = o['command']
         page = result.report(out, f'Dropout or none: {o["tag"]}')
     print(f'\n{result.table().to_string(index=False)}\n\n{result.verdict}\n{result.caveat}\nReport: {page}')
     return result
 
-# %% ../nbs/04_results.ipynb #7dcc369e
+# %% ../nbs/04_results.ipynb #721f4b07
 @call_parse
 def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus that ser_corpora lists
                 root:str=None,         # folder of the corpus
@@ -759,6 +755,7 @@ def ser_compare(corpus:str='demo',     # demo (spoken on the spot), or a corpus 
                 patience:int=None,     # stop after so many epochs without a better validation UAR, keep the best (default: the recipe's)
                 learning_rates:str=None,# such as 0.001,0.003: try each, and let the validation rows of each fold choose (default: the recipe's)
                 dropout:float=None,    # dropout rate of the arm that has it (default: 0.2)
+                jobs:int=None,         # models that train side by side, -1: one a core (default: 1; with a GPU leave it)
                 out:str=None,          # folder of the results (default: ser_compare/CORPUS, with --run ser_compare/CORPUS-RUN); of all: the folder above
                 record:str=None,       # also keep the result as small files in this folder; of all: in folders of their own in it
                ):

@@ -6,17 +6,18 @@
 __all__ = ['PRECISIONS', 'RECIPES', 'LABEL_SETS', 'SPEAKER_HELP', 'TrainConfig', 'load_features', 'Rows', 'load_store',
            'classes_of', 'normalised', 'Batches', 'UAR', 'WA', 'learning_rate', 'Adam', 'cluster', 'ready_model',
            'Checkpoint', 'StopOnNaN', 'PlanEpoch', 'Progress', 'plot_history', 'Curves', 'Run', 'predict_logits',
-           'everything', 'train', 'WorkerLost', 'corpus_root', 'reader_options', 'ser_train']
+           'everything', 'train', 'train_all', 'WorkerLost', 'corpus_root', 'reader_options', 'ser_train']
 
-# %% ../nbs/03_train_multigpu.ipynb #1b8b2c58
-import contextlib, copy, hashlib, io, json, os, re, shutil, sys, time, warnings, zipfile
+# %% ../nbs/03_train_multigpu.ipynb #b3c384e6
+import contextlib, copy, hashlib, io, json, os, re, shutil, sys, tempfile, threading, time, warnings, zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from importlib.metadata import version
+from concurrent.futures.process import BrokenProcessPool
 from numbers import Integral, Real
 from pathlib import Path
-import numpy as np, pandas as pd
+import joblib, numpy as np, pandas as pd
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .model import ATTENTION, keras, ops, build_model
@@ -683,6 +684,58 @@ def train(config:TrainConfig,      # everything that decides the training
                                                    _callbacks(config, checkpoint, training, frame.index, bar, curves, tensorboard), strategy)
     _finish(out, _final(config, model, checkpoint), config, view, frame, labels, fold, classes, checkpoint.history)
     return Run(out)
+
+# %% ../nbs/03_train_multigpu.ipynb #a9208c91
+class _Tally:
+    "What a training in another process has for a bar: a byte in a file for each epoch. It ends where nobody waits for it any more."
+    def __init__(self, path): self.path, self.parent, self.n = Path(path), os.getpid(), 0
+    def update(self, n=1):
+        if os.getppid()!=self.parent: os._exit(1)
+        with open(self.path, 'ab') as f: f.write(b'.'*n)
+        self.n += n
+    def set_postfix_str(self, s): pass
+
+def _train_beside(tally, config, *args):
+    "One training in another process."
+    run = train(config, *args, bar=tally)
+    tally.update(config.epochs-tally.n)      # what patience has saved
+    return run
+
+@contextlib.contextmanager
+def _drawn(tally, bar):
+    "A thread that moves the bar to where the tally is."
+    tally.path.touch()
+    done = threading.Event()
+    def follow():
+        while not done.wait(.3): bar.update(tally.path.stat().st_size-bar.n)
+    thread = threading.Thread(target=follow, daemon=True); thread.start()
+    try: yield
+    finally: done.set(); thread.join()
+
+# %% ../nbs/03_train_multigpu.ipynb #666cf4b9
+def _beside(tasks, features, frame, jobs, bar):
+    "`Run`s of processes side by side."
+    if cluster()[1]>1 or any('gpu' in d.lower() for d in keras.distribution.list_devices()):
+        raise ValueError(f'jobs={jobs}: processes side by side are for CPUs; with a GPU, or machines of TF_CONFIG, leave it at 1')
+    with tempfile.TemporaryDirectory() as d, _drawn(tally := _Tally(Path(d)/'epochs'), bar), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'A worker stopped')        # joblib replaces a process that has grown
+        try: return joblib.Parallel(jobs)(joblib.delayed(_train_beside)(tally, c, features, frame, fold, out) for c,fold,out in tasks)
+        except BrokenProcessPool as e: raise RuntimeError('a process was ended from outside (out of memory?); run again with fewer jobs, what is finished is kept') from e
+
+def train_all(tasks:Iterable,    # of each run: `TrainConfig`, `Fold`, folder
+              features:Sequence, # as for `train`
+              frame:pd.DataFrame,# corpus table, rows aligned with `features`
+              jobs:int=1,        # processes that train side by side, -1: one a core; with a GPU 1
+             )->list:            # of `Run`s, in the order of the tasks
+    "Train many models on the same features, with one bar over all; finished and unfinished runs are taken up."
+    tasks, runs, done = list(tasks), [], 0
+    with tqdm(total=sum(c.epochs for c,_,_ in tasks), desc='training', unit='epoch', leave=False, smoothing=.05) as bar:
+        if jobs!=1: return _beside(tasks, features, frame, jobs, bar)
+        for config,fold,out in tasks:
+            bar.set_description(Path(out).name)
+            runs.append(train(config, features, frame, fold, out, bar=bar))
+            done += config.epochs; bar.update(done-bar.n)             # those that patience has saved
+    return runs
 
 # %% ../nbs/03_train_multigpu.ipynb #f5fe5780
 class WorkerLost(RuntimeError): "Another machine of the cluster has gone."
