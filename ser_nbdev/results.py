@@ -528,7 +528,7 @@ def rank_correlation(t:pd.DataFrame, # columns model, people, speaker
     half = student.ppf(.975, k-1)*np.nanstd(boots)*np.sqrt(k/(k-1))
     return float(rho), float(max(rho-half, -1)), float(min(rho+half, 1))
 
-# %% ../nbs/04_results.ipynb #ff77c8e3
+# %% ../nbs/04_results.ipynb #444d8c0b
 def plot_people(t:pd.DataFrame, # from `beside_people`
                 title:str='',   # of the axes
                 ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -543,7 +543,7 @@ def plot_people(t:pd.DataFrame, # from `beside_people`
         ax.scatter((t.people+shift)[of], t.model[of], 12, color=COLOURS.get(code, 'black'), alpha=.7, label=EMOTIONS.get(code, code))
     ax.set(xlabel='share of listeners who heard it', ylabel="model's probability of the truth", 
            title='{}\nSpearman {:+.2f} [{:+.2f}, {:+.2f}]\nwithin emotions {:+.2f} [{:+.2f}, {:+.2f}]'.format(title, *rank_correlation(t), *rank_correlation(t, 'truth')))
-    ax.legend(fontsize=8, ncols=4, loc='upper center', bbox_to_anchor=(.5, -.12), columnspacing=1, handletextpad=.1)
+    ax.legend(fontsize=8, ncols=4, loc='upper center', bbox_to_anchor=(.5, -.2), columnspacing=1, handletextpad=.1)
     return ax
 
 # %% ../nbs/04_results.ipynb #b66fa5de
