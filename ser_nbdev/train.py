@@ -685,12 +685,12 @@ def train(config:TrainConfig,      # everything that decides the training
     _finish(out, _final(config, model, checkpoint), config, view, frame, labels, fold, classes, checkpoint.history)
     return Run(out)
 
-# %% ../nbs/03_train_multigpu.ipynb #a9208c91
+# %% ../nbs/03_train_multigpu.ipynb #a671bd74
 class _Tally:
     "What a training in another process has for a bar: a byte in a file for each epoch. It ends where nobody waits for it any more."
     def __init__(self, path): self.path, self.parent, self.n = Path(path), os.getpid(), 0
     def update(self, n=1):
-        if os.getppid()!=self.parent: os._exit(1)
+        if self.parent not in (os.getpid(), os.getppid()): os._exit(1)
         with open(self.path, 'ab') as f: f.write(b'.'*n)
         self.n += n
     def set_postfix_str(self, s): pass
@@ -712,14 +712,19 @@ def _drawn(tally, bar):
     try: yield
     finally: done.set(); thread.join()
 
-# %% ../nbs/03_train_multigpu.ipynb #666cf4b9
+# %% ../nbs/03_train_multigpu.ipynb #a1058ddc
+def _processes(jobs):
+    "How many processes `jobs` asks for."
+    if isinstance(jobs, bool) or not isinstance(jobs, Integral) or jobs==0: raise ValueError(f'jobs={jobs!r}: give a whole number of processes, or -1 for one a core')
+    with joblib.parallel_config(backend='loky'): return joblib.effective_n_jobs(int(jobs))
+
 def _beside(tasks, features, frame, jobs, bar):
     "`Run`s of processes side by side."
     if cluster()[1]>1 or any('gpu' in d.lower() for d in keras.distribution.list_devices()):
         raise ValueError(f'jobs={jobs}: processes side by side are for CPUs; with a GPU, or machines of TF_CONFIG, leave it at 1')
     with tempfile.TemporaryDirectory() as d, _drawn(tally := _Tally(Path(d)/'epochs'), bar), warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'A worker stopped')        # joblib replaces a process that has grown
-        try: return joblib.Parallel(jobs)(joblib.delayed(_train_beside)(tally, c, features, frame, fold, out) for c,fold,out in tasks)
+        try: return joblib.Parallel(jobs, backend='loky')(joblib.delayed(_train_beside)(tally, c, features, frame, fold, out) for c,fold,out in tasks)
         except BrokenProcessPool as e: raise RuntimeError('a process was ended from outside (out of memory?); run again with fewer jobs, what is finished is kept') from e
 
 def train_all(tasks:Iterable,    # of each run: `TrainConfig`, `Fold`, folder
@@ -729,8 +734,10 @@ def train_all(tasks:Iterable,    # of each run: `TrainConfig`, `Fold`, folder
              )->list:            # of `Run`s, in the order of the tasks
     "Train many models on the same features, with one bar over all; finished and unfinished runs are taken up."
     tasks, runs, done = list(tasks), [], 0
+    jobs = _processes(jobs)
+    if len({Path(out).resolve() for *_,out in tasks})<len(tasks): raise ValueError('two runs in one folder; give each its own')
     with tqdm(total=sum(c.epochs for c,_,_ in tasks), desc='training', unit='epoch', leave=False, smoothing=.05) as bar:
-        if jobs!=1: return _beside(tasks, features, frame, jobs, bar)
+        if jobs>1: return _beside(tasks, features, frame, jobs, bar)
         for config,fold,out in tasks:
             bar.set_description(Path(out).name)
             runs.append(train(config, features, frame, fold, out, bar=bar))
