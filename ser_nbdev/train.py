@@ -688,9 +688,10 @@ def train(config:TrainConfig,      # everything that decides the training
 # %% ../nbs/03_train_multigpu.ipynb #a671bd74
 class _Tally:
     "What a training in another process has for a bar: a byte in a file for each epoch. It ends where nobody waits for it any more."
-    def __init__(self, path): self.path, self.parent, self.n = Path(path), os.getpid(), 0
+    def __init__(self, path): self.path, self.parent, self.n = Path(path), None, 0
     def update(self, n=1):
-        if self.parent not in (os.getpid(), os.getppid()): os._exit(1)
+        self.parent = self.parent or os.getppid()
+        if os.getppid()!=self.parent: os._exit(1)
         with open(self.path, 'ab') as f: f.write(b'.'*n)
         self.n += n
     def set_postfix_str(self, s): pass
