@@ -718,15 +718,15 @@ def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
 
 # %% ../nbs/10_corpora.ipynb #b0d13f66
 def _profile(df:pd.DataFrame, units:pd.Series # what is dealt, a value a row: speakers, texts …
-            )->tuple[list,np.ndarray]:        # units, and how much of each class, each gender and all each brings, [n_units, n_columns]
+            )->tuple[list,np.ndarray]:        # units, and how much of each class, each gender and all each brings, (n_units, n_columns)
     "Counts over the square root of what is to be expected."
     tabs = [pd.crosstab(units.to_numpy(), c) for c in (df.emotion.to_numpy(), df.gender.to_numpy(), np.zeros(len(df)))]
     return list(tabs[0].index), np.hstack([t/np.sqrt(t.to_numpy().sum(0)) for t in tabs])
 
-def _deal(x:np.ndarray,   # what each unit brings, [n_units, n_columns]
+def _deal(x:np.ndarray,   # what each unit brings, (n_units, n_columns)
           k:int, rng,     # groups, random generator
           rounds:bool     # every group one unit a round; False: the largest units first, wherever they fit
-         )->tuple[np.ndarray,np.ndarray]: # group of each unit, int [n_units], and what each group has, [k, n_columns]
+         )->tuple[np.ndarray,np.ndarray]: # group of each unit, (n_units,) int, and what each group has, (k, n_columns)
     "Each unit to the group that has least of what it brings."
     group, total, order = np.full(len(x), -1), np.zeros((k, x.shape[1])), rng.permutation(len(x))
     if not rounds: order = order[np.argsort(-x[order, -1], kind='stable')]
@@ -737,7 +737,7 @@ def _deal(x:np.ndarray,   # what each unit brings, [n_units, n_columns]
     return group, total
 
 # %% ../nbs/10_corpora.ipynb #2b0ceb35
-def _balanced(x:np.ndarray, k:int, rng, rounds:bool)->np.ndarray: # group of each unit, int [n_units]
+def _balanced(x:np.ndarray, k:int, rng, rounds:bool)->np.ndarray: # group of each unit, (n_units,) int
     "Deal, then swap the pair that lowers the groups' squared sums most, until none does."
     group, total = _deal(x, k, rng, rounds)
     if len(x) > 500: return group # so many are even enough as dealt
@@ -929,7 +929,7 @@ def _frame(x:_Node)->pd.DataFrame: # the table a tree of nodes stands for
 # %% ../nbs/10_corpora.ipynb #160494e7
 def load_feature_pickle(path:str|Path,            # gzip pickle (or a bare one) of a DataFrame
                         max_bytes:int=2**30       # how much it may unpack to; a hostile file can take many times that in memory
-                       )->pd.DataFrame:           # columns Features [n_frames, n_features], Name and Label where the file has it
+                       )->pd.DataFrame:           # columns Features (n_frames, n_features), Name and Label where the file has it
     "The original project's features, read without running anything of the file's."
     try:
         with open(path, 'rb') as f: zipped = f.read(2) == b'\x1f\x8b'
