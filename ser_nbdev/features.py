@@ -61,7 +61,8 @@ def _trim(y:np.ndarray, # waveform at 16 kHz `(n_samples,)`
           db:float,     # what is so much quieter than the loudest 25 ms is silence, dB
          )->np.ndarray: # a part of it
     "Without the silence at both ends."
-    from librosa.effects import trim
+    from ser_nbdev.files import import_librosa
+    trim = import_librosa('librosa.effects').trim
     return trim(y, top_db=db, frame_length=SR//40, hop_length=SR//40)[0]
 
 def load_audio(path:str|Path,            # file of any format, rate, depth and number of channels that libsndfile reads
