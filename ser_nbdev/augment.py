@@ -10,10 +10,10 @@ import numpy as np
 from .bucketing import BucketIterator
 
 # %% ../nbs/15_augment.ipynb #fce2c06f
-def overlay(x:np.ndarray,      # [n_frames, n_features]
-            other:np.ndarray,  # [n_other, n_features]
+def overlay(x:np.ndarray,      # (n_frames, n_features)
+            other:np.ndarray,  # (n_other, n_features)
             share:float,       # of `other` in the sum, 0 to 0.5
-           )->np.ndarray:      # float32 [n_frames, n_features]
+           )->np.ndarray:      # float32 (n_frames, n_features)
     "`x` with `other` faintly over it, as far as either goes."
     z, n = np.float32(1-share)*x, min(len(x), len(other))
     z[:n] += np.float32(share)*other[:n]

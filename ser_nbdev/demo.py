@@ -103,7 +103,7 @@ def synthesise(text:str,             # what to say; may hold SSML such as `<brea
                span:float=7.,        # from the lowest to the highest pitch, semitones
                rate:float=175.,      # words a minute
                formants:float=100.,  # formant frequencies, percent of espeak-ng's default man
-              )->np.ndarray:         # float32 in [-1, 1], 16 kHz, shape [n_samples]
+              )->np.ndarray:         # float32 in [-1, 1], 16 kHz, shape (n_samples,)
     "Plain speech from espeak-ng: the same arguments give the same samples, whatever was said before."
     import soxr
     low = f0*2**(-.6*span/12)
@@ -189,39 +189,39 @@ def _octaves(f:np.ndarray, centre:float=1000.)->np.ndarray:
     "How many octaves F lies above `centre` Hz, level below 125 Hz."
     return np.log2(np.clip(f, 125, 8000)/centre)
 
-def tilted(y:np.ndarray,   # waveform, shape [n_samples]
+def tilted(y:np.ndarray,   # waveform, shape (n_samples,)
            tilt:float,     # dB an octave; above 0 sounds tense and bright
-          )->np.ndarray:   # as loud as before, shape [n_samples]
+          )->np.ndarray:   # as loud as before, shape (n_samples,)
     "Tilt the spectrum around 1 kHz."
     z = _filtered(y, lambda f: tilt*_octaves(f))
     return z*np.sqrt((y**2).mean()/(z**2).mean())
 
 # %% ../nbs/11_demo.ipynb #cfc72eed
-def breathy(y:np.ndarray,             # waveform, shape [n_samples]
+def breathy(y:np.ndarray,             # waveform, shape (n_samples,)
             amount:float,             # 0 none ... 1 nearly a whisper
             rng:np.random.Generator,  # source of the noise
-           )->np.ndarray:             # shape [n_samples]
+           )->np.ndarray:             # shape (n_samples,)
     "Add aspiration noise above 1.5 kHz that follows the loudness of the voice."
     envelope = np.sqrt(np.convolve(y**2, np.ones(320)/320, 'same'))
     noise = _filtered(rng.normal(size=len(y)), lambda f: -12*np.log2(np.maximum(1500/np.maximum(f, 50), 1)))
     return (1-.4*amount)*y + amount*envelope*noise
 
 # %% ../nbs/11_demo.ipynb #63cf8943
-def rough(y:np.ndarray,             # waveform, shape [n_samples]
+def rough(y:np.ndarray,             # waveform, shape (n_samples,)
           amount:float,             # 0 none ... 1 every second cycle gone
           f0:float,                 # mean pitch, Hz
           rng:np.random.Generator,  # makes the cycles irregular
-         )->np.ndarray:             # shape [n_samples]
+         )->np.ndarray:             # shape (n_samples,)
     "Weaken about every second glottal cycle."
     drift = np.cumsum(rng.normal(size=len(y)//160 + 2))*.15
     phase = 2*np.pi*(f0/2)*np.arange(len(y))/16_000 + np.interp(np.arange(len(y))/160, np.arange(len(drift)), drift)
     return y*(1 - amount*(.5 + .5*np.cos(phase)))
 
 # %% ../nbs/11_demo.ipynb #a4674b92
-def trembling(y:np.ndarray,             # waveform, shape [n_samples]
+def trembling(y:np.ndarray,             # waveform, shape (n_samples,)
               tremor:float,             # depth of the wavering, semitones
               rng:np.random.Generator,  # its rate and phase, and the slow drift that every voice has
-             )->np.ndarray:             # shape [about n_samples]
+             )->np.ndarray:             # about n_samples long
     "Waver in pitch, by playing the samples a little faster and slower."
     t = np.arange(len(y))/16_000
     knots = np.arange(0, t[-1]+.3, .15)
@@ -242,7 +242,7 @@ def perform(text:str,                 # what to say
             speaker:Speaker,          # who says it
             cues:dict,                # how, see `draw_cues`
             rng:np.random.Generator,  # where the pauses fall, noise, tremor
-           )->np.ndarray:             # 16 kHz, RMS -26 dBFS when neutral, shape [n_samples]
+           )->np.ndarray:             # 16 kHz, RMS -26 dBFS when neutral, shape (n_samples,)
     "Speak one utterance."
     f0 = speaker.f0*2**(cues['pitch']/12)
     y = synthesise(_with_pauses(text, int(cues['pauses'] + rng.random()), rng), f0=f0, span=6.5*(1 + cues['span']/100),
@@ -269,10 +269,10 @@ def draw_room(session:int,  # 1 to 5
     return Room(rng.uniform(-.5, .5), rng.uniform(-4, 4), rng.uniform(500, 3000), rng.uniform(-2, 2), rng.uniform(-62, -52))
 
 # %% ../nbs/11_demo.ipynb #887891f6
-def record(y:np.ndarray,             # waveform, shape [n_samples]
+def record(y:np.ndarray,             # waveform, shape (n_samples,)
            room:Room,                # from `draw_room`
            rng:np.random.Generator,  # noise, distance from the microphone
-          )->np.ndarray:             # int16 [n_samples + silence], 16 kHz, with 0.1 to 0.25 s of silence before and after
+          )->np.ndarray:             # int16, n_samples and the silence, 16 kHz, with 0.1 to 0.25 s of silence before and after
     "`y` as the session's microphone hears it."
     y = np.pad(y, rng.integers(1600, 4000, 2))
     y = _filtered(y, lambda f: room.tilt*_octaves(f) + room.gain + rng.normal()
@@ -341,7 +341,7 @@ def plan(n_per_speaker:int=48, # utterances of the six emotions a speaker, at le
 # %% ../nbs/11_demo.ipynb #adde9fa1
 def speak(turn:Turn,     # from `plan`
           seed:int=0,    # as given to `plan`
-         )->np.ndarray:  # int16, 16 kHz, shape [n_samples]
+         )->np.ndarray:  # int16, 16 kHz, shape (n_samples,)
     "One turn as recorded in its session."
     rng = np.random.default_rng([seed, crc32(turn.name.encode())])
     style = lambda e: .5*np.random.default_rng([seed, crc32(f'{turn.speaker}{e}'.encode())]).normal(size=len(CUES))

@@ -156,7 +156,7 @@ def _view(self:Recognizer, x, cmvn):
 
 @patch
 def _outputs(self:Recognizer, xs):
-    "Probabilities [B, n_classes] and attention [B, steps] (or nothing) of feature matrices as one batch, averaged over the models."
+    "Probabilities `(batch, classes)` and attention `(batch, steps)`, or nothing, of feature matrices as one batch, averaged over the models."
     from ser_nbdev.model import keras, ops
     outs = []
     for scorer,cmvn in zip(self._scorers, self.cmvns):
@@ -214,7 +214,7 @@ def _utterance(path):
 
 @patch
 def predict(self:Recognizer,
-            audio:str|Path|np.ndarray, # path of a recording, or its samples [n_samples] in [-1, 1]
+            audio:str|Path|np.ndarray, # path of a recording, or its samples `(n_samples,)` from -1 to 1
             sr:int=SR,                 # sampling rate of the samples, Hz
            )->Prediction:
     "Score one recording."
@@ -266,7 +266,7 @@ def _resampled(chunks, sr):
     if rs: yield rs.resample_chunk(np.zeros(0, np.float32), last=True)
 
 def _windows(chunks, n, step):
-    "Overlapping windows `(first sample, samples [n])`; one more that ends with the recording where something is left, a short one where all is shorter than a window."
+    "Overlapping windows `(first sample, n samples)`; one more that ends with the recording where something is left, a short one where all is shorter than a window."
     y, at, need = np.zeros(0, np.float32), 0, n      # `y`: the samples from `at` on, where the last window began
     for c in chunks:
         y = np.concatenate([y, c])
@@ -295,7 +295,7 @@ def _scored(self:Recognizer, chunks, sr, window, hop, batch_size):
 
 @patch
 def stream(self:Recognizer,
-           chunks:Iterable[np.ndarray], # iterable of samples in [-1, 1] as they come, each [n] or [n, n_channels]; for a callback: `iter(queue.get, None)`
+           chunks:Iterable[np.ndarray], # iterable of samples from -1 to 1 as they come, each `(n,)` or `(n, channels)`; for a callback: `iter(queue.get, None)`
            sr:int=SR,                   # their sampling rate, Hz
            window:float=3.,             # scored at a time, s
            hop:float=1.,                # from one window to the next, s
@@ -615,7 +615,7 @@ def ser_predict(argv:Sequence[str]=None # arguments (default: the command line's
     if bad: sys.exit(1)
 
 # %% ../nbs/13_predict.ipynb #440dc58e
-def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, [n_samples]
+def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, `(n_samples,)`
                     prediction:Prediction, # what the recogniser said
                     title:str='',          # of the figure
                     truth:str=None,        # emotion code that was meant, where it is known
