@@ -26,8 +26,10 @@ def installed(sym:object # function or class, maybe defined in a notebook's cell
             return reduce(getattr, name.split('.'), import_module(module))
     return sym
 
-# %% ../nbs/59_pages.ipynb #b77c78fe
-def argument_types(node)->dict: # text of each annotation by argument; `return` for the result
+# %% ../nbs/59_pages.ipynb #21d62011
+def argument_types(
+    node:ast.FunctionDef # a function's syntax tree
+   )->dict: # text of each annotation by argument; `return` for the result
     "Annotations of a function's syntax tree."
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     types = {a.arg: ast.unparse(a.annotation) for a in arguments if a.annotation}
@@ -35,7 +37,7 @@ def argument_types(node)->dict: # text of each annotation by argument; `return` 
         types['return'] = ast.unparse(node.returns)
     return types
 
-# %% ../nbs/59_pages.ipynb #14ac0d95
+# %% ../nbs/59_pages.ipynb #e8ace29d
 def written_types(sym:object # function, class or dataclass
                  )->dict:    # text of each annotation by argument or field; `return` for the result
     "Types as the source has them; empty where there is no source."
@@ -51,7 +53,7 @@ def written_types(sym:object # function, class or dataclass
         return argument_types(init[0])
     return {n.target.id: ast.unparse(n.annotation) for n in body if isinstance(n, ast.AnnAssign)}
 
-# %% ../nbs/59_pages.ipynb #9ca4b2db
+# %% ../nbs/59_pages.ipynb #aadf0405
 def as_written(text:str # a docstring or a comment
               )->str:   # Markdown that shows it unchanged
     "Escapes Markdown's special characters outside of code and links."
@@ -59,12 +61,14 @@ def as_written(text:str # a docstring or a comment
     pieces[::2] = [re.sub(r'([\\\[\]*|<~^$@])', r'\\\1', p) for p in pieces[::2]]
     return ''.join(pieces)
 
-# %% ../nbs/59_pages.ipynb #8b5045e3
-def stars(parameter)->str: # of a signature
+# %% ../nbs/59_pages.ipynb #f827db9c
+def stars(parameter:inspect.Parameter # of a signature
+         )->str: # `*`, `**` or nothing
     "What stands before the name of `*args` and `**kwargs`."
     return {parameter.VAR_POSITIONAL: '*', parameter.VAR_KEYWORD: '**'}.get(parameter.kind, '')
 
-def type_text(annotation)->str: # its name, as far as it has one
+def type_text(annotation:object # of an argument
+             )->str: # its name, as far as it has one
     "An annotation whose source is unknown, as text."
     if annotation is inspect.Parameter.empty:
         return ''
@@ -82,7 +86,7 @@ def argument_text(
         return text
     return f'{text}={getattr(default, "__name__", repr(default))}'
 
-# %% ../nbs/59_pages.ipynb #c44db68b
+# %% ../nbs/59_pages.ipynb #434a982a
 def short_signature(
     name:str,  # to be shown
     sym:object # function or class
@@ -102,7 +106,7 @@ def short_signature(
         return line
     return f'{name}(\n' + ''.join(f'    {a},\n' for a in arguments) + f'){arrow}'
 
-# %% ../nbs/59_pages.ipynb #3fcb0985
+# %% ../nbs/59_pages.ipynb #c01e7309
 def argument_table(sym:object # function or class
                   )->str:     # Markdown; empty where nothing is said
     "What each argument means, and what comes back."
@@ -132,8 +136,8 @@ class Table(BasicMarkdownRenderer):
                  as_written(self.docs or ''), argument_table(self.sym) if signature else '']
         return '\n\n'.join(p for p in parts if p)
 
-# %% ../nbs/59_pages.ipynb #71a5f69c
-def fold_source(cell): # of a notebook on its way to the site
+# %% ../nbs/59_pages.ipynb #9f9831ba
+def fold_source(cell:object): # of a notebook on its way to the site
     "The source of a cell marked `exports` is folded; `settings.ini` names this processor."
     if cell.cell_type != 'code':
         return
