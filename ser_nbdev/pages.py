@@ -26,7 +26,7 @@ def installed(sym:object # function or class, maybe defined in a notebook's cell
             return reduce(getattr, name.split('.'), import_module(module))
     return sym
 
-# %% ../nbs/59_pages.ipynb #21d62011
+# %% ../nbs/59_pages.ipynb #b63b4295
 def argument_types(
     node:ast.FunctionDef # a function's syntax tree
    )->dict: # text of each annotation by argument; `return` for the result
@@ -37,7 +37,7 @@ def argument_types(
         types['return'] = ast.unparse(node.returns)
     return types
 
-# %% ../nbs/59_pages.ipynb #e8ace29d
+# %% ../nbs/59_pages.ipynb #ffdae17e
 def written_types(sym:object # function, class or dataclass
                  )->dict:    # text of each annotation by argument or field; `return` for the result
     "Types as the source has them; empty where there is no source."
@@ -53,7 +53,7 @@ def written_types(sym:object # function, class or dataclass
         return argument_types(init[0])
     return {n.target.id: ast.unparse(n.annotation) for n in body if isinstance(n, ast.AnnAssign)}
 
-# %% ../nbs/59_pages.ipynb #aadf0405
+# %% ../nbs/59_pages.ipynb #cb14e4ae
 def as_written(text:str # a docstring or a comment
               )->str:   # Markdown that shows it unchanged
     "Escapes Markdown's special characters outside of code and links."
@@ -61,7 +61,7 @@ def as_written(text:str # a docstring or a comment
     pieces[::2] = [re.sub(r'([\\\[\]*|<~^$@])', r'\\\1', p) for p in pieces[::2]]
     return ''.join(pieces)
 
-# %% ../nbs/59_pages.ipynb #f827db9c
+# %% ../nbs/59_pages.ipynb #c642990a
 def stars(parameter:inspect.Parameter # of a signature
          )->str: # `*`, `**` or nothing
     "What stands before the name of `*args` and `**kwargs`."
@@ -86,7 +86,7 @@ def argument_text(
         return text
     return f'{text}={getattr(default, "__name__", repr(default))}'
 
-# %% ../nbs/59_pages.ipynb #434a982a
+# %% ../nbs/59_pages.ipynb #015407ed
 def short_signature(
     name:str,  # to be shown
     sym:object # function or class
@@ -106,7 +106,7 @@ def short_signature(
         return line
     return f'{name}(\n' + ''.join(f'    {a},\n' for a in arguments) + f'){arrow}'
 
-# %% ../nbs/59_pages.ipynb #c01e7309
+# %% ../nbs/59_pages.ipynb #7d922437
 def argument_table(sym:object # function or class
                   )->str:     # Markdown; empty where nothing is said
     "What each argument means, and what comes back."
@@ -116,7 +116,7 @@ def argument_table(sym:object # function or class
             for name, comment in comments.items() if comment and name != 'return']
     if comments.get('return'):
         rows.append(f'| *returns* | {as_written(comments["return"])} |')
-    return '\n'.join(['| argument | meaning |', '|---|---|', *rows]) if rows else ''
+    return '\n'.join(['| argument | meaning |', '|---|------------|', *rows]) if rows else ''
 
 # %% ../nbs/59_pages.ipynb #259a36d8
 class Table(BasicMarkdownRenderer):
@@ -136,7 +136,7 @@ class Table(BasicMarkdownRenderer):
                  as_written(self.docs or ''), argument_table(self.sym) if signature else '']
         return '\n\n'.join(p for p in parts if p)
 
-# %% ../nbs/59_pages.ipynb #9f9831ba
+# %% ../nbs/59_pages.ipynb #fe8e1b6b
 def fold_source(cell:object): # of a notebook on its way to the site
     "The source of a cell marked `exports` is folded; `settings.ini` names this processor."
     if cell.cell_type != 'code':
