@@ -16,7 +16,7 @@ if TYPE_CHECKING: from tensorflow.data import Dataset
 else: Dataset = 'Dataset'   # nbdev looks the names up when it makes the pages
 
 # %% ../nbs/01_bucketing.ipynb #40efc32a
-def padding_waste(lengths:np.ndarray, # frames of each utterance, int [n]
+def padding_waste(lengths:np.ndarray, # frames of each utterance, int `(n,)`
                   batches:list,       # one epoch: a list of integer arrays, each the rows of one batch
                  )->float:            # padded frames / all frames, in [0, 1)
     "Share of the frames of an epoch that are padding."
@@ -55,7 +55,7 @@ def _draw(blocks, n_buckets, rng):
     return [blocks[i] for i in out]
 
 # %% ../nbs/01_bucketing.ipynb #b9c61ddf
-def plan_epoch(lengths:np.ndarray,     # frames of each utterance, int [n]
+def plan_epoch(lengths:np.ndarray,     # frames of each utterance, int `(n,)`
                rng:np.random.Generator,# decides jitter, cuts and order
                batch_size:int=128,     # utterances in a batch, at most
                n_buckets:int=7,        # groups of similar length that an epoch draws from
@@ -97,8 +97,8 @@ def _checked_labels(labels, n):
 class BucketIterator:
     "Batches of similar length, every utterance exactly once an epoch."
     def __init__(self,
-        features:Sequence,    # anything indexable that gives `[n_frames, n_features]` arrays
-        labels:Sequence[int], # class of each utterance, int [n]
+        features:Sequence,    # anything indexable that gives `(n_frames, n_features)` arrays
+        labels:Sequence[int], # class of each utterance, int `(n,)`
         rows:Sequence[int]=None,# rows of `features` and `labels` to use (default: all)
         batch_size:int=128,   # utterances in a batch, at most
         n_buckets:int=7,      # groups of similar length that an epoch draws from
@@ -145,10 +145,10 @@ def on_epoch_end(self:BucketIterator):
     self.set_epoch(self.epoch+1)
 
 # %% ../nbs/01_bucketing.ipynb #9d92a9a6
-def pad_batch(xs:Sequence,     # list of arrays [n_frames, n_features]
+def pad_batch(xs:Sequence,     # list of arrays `(n_frames, n_features)`
               multiple:int=1,  # pad to a multiple of this many frames
               longest:int=0,   # pad to this many at least
-             )->tuple:         # block float32 [B, T, F] and mask bool [B, T], True where a frame is real
+             )->tuple:         # block float32 `(B, T, F)` and mask bool `(B, T)`, True where a frame is real
     "Pad arrays of different lengths, on the right, to one block."
     n = np.array([len(x) for x in xs])
     T = -(-max(n.max(), longest)//multiple)*multiple
@@ -160,7 +160,7 @@ def pad_batch(xs:Sequence,     # list of arrays [n_frames, n_features]
 @patch
 def __getitem__(self:BucketIterator,
                 i:int # number of the batch in this epoch
-               )->tuple: # `(x [B, T, F] float32, mask [B, T] bool), y [B] int32`
+               )->tuple: # `(x, mask), y`: float32 `(B, T, F)`, bool `(B, T)`, int32 `(B,)`
     "Batch `i` of this epoch, padded to its longest utterance."
     k, n = self.shard
     rows, longest = self.plan[i][k::n], max(map(self._frames.get, self.plan[i]))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
+from .files import cache_folder, filled_cache
 
 # %% ../nbs/11_demo.ipynb #bc1d0b3b
 class DemoError(RuntimeError):
@@ -433,26 +434,36 @@ def _complete(root, n_per_speaker, seed):
     wanted = sum(map(len, plan(n_per_speaker, seed).values()))
     return wanted == sum(1 for _ in root.glob('Session*/sentences/wav/*/*.wav'))
 
+def _speak_apart(cache, root, n_per_speaker, seed):
+    "Speak into a folder of this process, then rename it."
+    for old in cache.glob(f'.{root.name}.*'): # left by a process that was killed more than an hour ago
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > 3600:
+                shutil.rmtree(old)
+    part = Path(tempfile.mkdtemp(prefix=f'.{root.name}.', dir=cache))
+    try:
+        speak_corpus(part, n_per_speaker, seed)
+        try:
+            part.rename(root)
+        except OSError:
+            if not root.exists(): # else another process was faster, and its corpus is the same
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return root
+
+# %% ../nbs/11_demo.ipynb #acc775bf
 def demo_corpus(n_per_speaker:int=48,  # utterances of the six emotions a speaker, at least 6
                 seed:int=0,            # another seed, another corpus by the same ten voices
                )->Path:                # root of the corpus
     "The demo corpus, spoken once into the user's cache (the environment variable `SER_NBDEV_CACHE` moves it)."
-    from platformdirs import user_cache_path
-    cache = Path(os.environ.get('SER_NBDEV_CACHE') or user_cache_path('ser_nbdev'))
-    root = cache/f'demo{RECIPE}-{n_per_speaker}-{seed}'
-    if root.exists(): return root if _complete(root, n_per_speaker, seed) else speak_corpus(root, n_per_speaker, seed)
-    cache.mkdir(parents=True, exist_ok=True)
-    for old in cache.glob(f'.{root.name}.*'): # left by a process that was killed more than an hour ago
-        with suppress(OSError):
-            if time.time() - old.stat().st_mtime > 3600: shutil.rmtree(old)
-    part = Path(tempfile.mkdtemp(prefix=f'.{root.name}.', dir=cache))
-    try:
-        speak_corpus(part, n_per_speaker, seed)
-        try: part.rename(root)
-        except OSError:
-            if not root.exists(): raise # else another process was faster, and its corpus is the same
-    finally: shutil.rmtree(part, ignore_errors=True)
-    return root
+    root = cache_folder()/f'demo{RECIPE}-{n_per_speaker}-{seed}'
+    if root.exists() and _complete(root, n_per_speaker, seed):
+        return root
+    with filled_cache() as cache:
+        if root.exists():
+            return speak_corpus(root, n_per_speaker, seed)
+        return _speak_apart(cache, root, n_per_speaker, seed)
 
 # %% ../nbs/11_demo.ipynb #5be0c3a2
 PAIR = dict(ang='Ses01M_script01_1_F005', sad='Ses01F_script01_1_F005') # emotion -> name of an utterance of `demo_corpus`

@@ -6,7 +6,7 @@
 __all__ = ['ATTENTION', 'KerasSetupError', 'keras_json', 'keras_json_fault', 'check_keras_json', 'quiet_stderr', 'choose_backend',
            'use_float32', 'load_keras']
 
-# %% ../nbs/29_keras_setup.ipynb #faf9094f
+# %% ../nbs/29_keras_setup.ipynb #d522a2c4
 import contextlib
 import json
 import logging
@@ -14,10 +14,10 @@ import os
 import sys
 from pathlib import Path
 
-# %% ../nbs/29_keras_setup.ipynb #f1c1e864
+# %% ../nbs/29_keras_setup.ipynb #d22983c0
 ATTENTION = ('pool', 'window', 'none')
 
-# %% ../nbs/29_keras_setup.ipynb #105dd764
+# %% ../nbs/29_keras_setup.ipynb #e472f7df
 class KerasSetupError(RuntimeError):
     "Keras cannot be loaded with this machine's settings; the message says what to change."
 
@@ -30,7 +30,7 @@ def keras_json()->Path: # where Keras looks for its settings
         home = '/tmp'
     return Path(home)/'.keras'/'keras.json'
 
-# %% ../nbs/29_keras_setup.ipynb #2718d3a0
+# %% ../nbs/29_keras_setup.ipynb #0b254409
 def keras_json_fault(settings:object, # what the file holds
                     )->str:           # empty where Keras would take it
     "What Keras would refuse in its settings."
@@ -45,7 +45,7 @@ def keras_json_fault(settings:object, # what the file holds
         return f'image_data_format is {order!r}, not channels_last'
     return ''
 
-# %% ../nbs/29_keras_setup.ipynb #c9482e0b
+# %% ../nbs/29_keras_setup.ipynb #9c7b92da
 def check_keras_json():
     "Refuse a settings file that would stop Keras, and name it."
     path = keras_json()
@@ -59,7 +59,7 @@ def check_keras_json():
         raise KerasSetupError(f'{path}: {fault}; mend or remove this file, '
                               'or set KERAS_HOME to another folder')
 
-# %% ../nbs/29_keras_setup.ipynb #64117689
+# %% ../nbs/29_keras_setup.ipynb #336a1cda
 @contextlib.contextmanager
 def quiet_stderr():
     "Hold back what native libraries write to standard error while they load."
@@ -82,7 +82,7 @@ def quiet_stderr():
         os.close(null)
         logging.getLogger('tensorflow').setLevel(logging.ERROR)
 
-# %% ../nbs/29_keras_setup.ipynb #21f7ef48
+# %% ../nbs/29_keras_setup.ipynb #58130500
 def choose_backend():
     "TensorFlow, unless `KERAS_BACKEND` or an already imported Keras says otherwise."
     if os.environ.get('KERAS_BACKEND'):
@@ -98,7 +98,7 @@ def use_float32(keras):
     if keras.config.dtype_policy().name==from_file:
         keras.config.set_dtype_policy('float32')
 
-# %% ../nbs/29_keras_setup.ipynb #dfe52501
+# %% ../nbs/29_keras_setup.ipynb #87c89f7a
 def load_keras():  # the module `keras`
     "Import Keras with the settings that our models need."
     choose_backend()

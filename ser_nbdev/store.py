@@ -88,7 +88,7 @@ def _describe(k:dict)->str:
     trimmed = '' if k.get('trim_db') is None else f', trimmed at {k["trim_db"]:g} dB'
     return f'{k["features"]} version {k["version"]} ({k["dtype"]}, {k["fingerprint"]}{trimmed})'
 
-def _frames(table:pa.Table)->tuple[np.ndarray,np.ndarray]: # first frame of each utterance and one past the last, [n+1]; all frames [n_frames, n_features]
+def _frames(table:pa.Table)->tuple[np.ndarray,np.ndarray]: # first frame of each utterance and one past the last, `(n+1,)`; all frames `(n_frames, n_features)`
     "Views into a shard."
     x = table['x'].combine_chunks()
     width = x.type.value_type.list_size
@@ -157,7 +157,7 @@ def _summary(path)->tuple[list,list]|None: # (name, frames, size, hash) of each 
 _OURS = ['n_frames', 'source_size', 'source_hash', 'shard', 'row'] # columns that the index adds to the corpus table
 
 class FeatureStore:
-    "Opened features: `store[i]` is a view `[n_frames, n_features]` into a memory-mapped file."
+    "Opened features: `store[i]` is a view `(n_frames, n_features)` into a memory-mapped file."
     def __init__(self,
                  path:str|Path, # folder of the store
                  features:str|FeatureSet=None, # name of a feature set, or a set, that it has to hold (default: what it says it holds)
@@ -185,7 +185,7 @@ def __len__(self:FeatureStore): return len(self.lengths)
 @patch
 def __getitem__(self:FeatureStore,
                 i:int,         # position in `frame`
-               )->np.ndarray:  # [n_frames, n_features], read-only
+               )->np.ndarray:  # `(n_frames, n_features)`, read-only
     "The features of one utterance."
     k, r = self._shard[operator.index(i)], self._row[i]
     with _reading(self.path/'index.arrow'): offsets, x = self._open(self._shards[k])
@@ -462,7 +462,7 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
 
 # %% ../nbs/12_store.ipynb #ee16ce0b
 def write_store(df:pd.DataFrame,      # corpus table
-                arrays:Iterable,      # one [n_frames, n_features] a row
+                arrays:Iterable,      # one `(n_frames, n_features)` a row
                 features:str|FeatureSet, # name of a feature set, or a set
                 out:str|Path,         # folder of the store
                 dtype:str='float32',  # or 'float16'
