@@ -5,29 +5,30 @@
 # %% auto #0
 __all__ = ['PRETRAINED', 'write_bundle', 'check_class_names', 'check_feature_set', 'read_bundle']
 
-# %% ../nbs/50_bundle.ipynb #1848ebde
+# %% ../nbs/50_bundle.ipynb #de2e096b
 import json, re, zipfile
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from .config import CHOICES
 from .features import feature_set
+from .files import whole_file
 from .weights import rebuilt_model, weight_bytes
 
-# %% ../nbs/50_bundle.ipynb #38bb2266
+# %% ../nbs/50_bundle.ipynb #bb00e58a
 PRETRAINED = Path(str(files('ser_nbdev')))/'emodb.ser'
 
-# %% ../nbs/50_bundle.ipynb #28db4bd2
-def _write_members(path, info, models):
+# %% ../nbs/50_bundle.ipynb #e891d0c0
+def _write_members(file, info, models):
     "The zip: `bundle.json`, and the weights of each model."
-    with zipfile.ZipFile(path, 'w') as z:
+    with zipfile.ZipFile(file, 'w') as z:
         def put(name, data):
             z.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 9)
         put('bundle.json', json.dumps(info, indent=1))
         for i,model in enumerate(models):
             put(f'{i}.weights.h5', weight_bytes(model))
 
-# %% ../nbs/50_bundle.ipynb #ec60a2ca
+# %% ../nbs/50_bundle.ipynb #79264806
 def write_bundle(path:str|Path, # of the file, such as `angry.ser`
                  info:dict,     # what `bundle.json` holds
                  models:list,   # Keras models of one architecture
@@ -39,15 +40,11 @@ def write_bundle(path:str|Path, # of the file, such as `angry.ser`
         raise IsADirectoryError(f'{path} is a folder; name the file to write, such as {example}')
     if not path.parent.is_dir():
         raise FileNotFoundError(f'{path}: there is no folder {path.parent}; make it first')
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        _write_members(part, info, models)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as f:
+        _write_members(f, info, models)
     return path
 
-# %% ../nbs/50_bundle.ipynb #0981655b
+# %% ../nbs/50_bundle.ipynb #79b301cb
 _CLASS_NAME = re.compile(r'[^\W_][\w -]{0,31}')
 _COLUMN_NAMES = ('path', 'start', 'end', 'label')
 
@@ -62,7 +59,7 @@ def check_class_names(classes:list # names of the classes
                          'blanks, - and _, the first a letter or digit, and is not path, start, '
                          'end or label; rename it (relabel) and train again')
 
-# %% ../nbs/50_bundle.ipynb #32defbf8
+# %% ../nbs/50_bundle.ipynb #fe5e4cc7
 def check_feature_set(info:dict # what `bundle.json` holds
                      )->None:   # raises ValueError
     "Refuse features that this version of the package does not compute."
@@ -77,7 +74,7 @@ def check_feature_set(info:dict # what `bundle.json` holds
                          'recogniser takes them as they are; '
                          'extract without trim_db and train again')
 
-# %% ../nbs/50_bundle.ipynb #261268fa
+# %% ../nbs/50_bundle.ipynb #b4bff8a8
 def _check_recipe(info):
     "Refuse a recipe, features or classes that a recogniser cannot use."
     recipe, features, classes = info['recipe'], info['features'], info['classes']
@@ -93,7 +90,7 @@ def _check_recipe(info):
     if len(set(classes)) < len(classes):
         raise ValueError('its classes are not all different')
 
-# %% ../nbs/50_bundle.ipynb #7a98d858
+# %% ../nbs/50_bundle.ipynb #0c54e7a3
 def _check_normalisation(info, n_models):
     "Refuse normalisations that do not fit the models, the recipe or the features."
     cmvns, normalise = info['cmvns'], info['recipe']['normalise']
@@ -113,7 +110,7 @@ def _is_valid_cmvn(cmvn, n_features):
         return False
     return bool((np.abs(mean) < 1e6).all() and (std > 1e-6).all() and (std < 1e6).all())
 
-# %% ../nbs/50_bundle.ipynb #9f6fd27a
+# %% ../nbs/50_bundle.ipynb #b6ecbd7d
 def _check_card(card):
     "Refuse a card that is too long, does not print, or does not say what it is not for."
     def is_text(text):
@@ -125,7 +122,7 @@ def _check_card(card):
     if 'not for' not in card:
         raise ValueError('its card does not say what it is not for')
 
-# %% ../nbs/50_bundle.ipynb #1f7ee991
+# %% ../nbs/50_bundle.ipynb #48778fd6
 _MAX_BYTES = 128_000_000    # of all members, unpacked; a model has well under a million weights
 _MAX_MODELS = 32
 
@@ -143,7 +140,7 @@ def _read_members(path):
             raise ValueError(f'unpacked it has {size:,} bytes, more than any bundle')
         return {name: z.read(name) for name in expected}
 
-# %% ../nbs/50_bundle.ipynb #769677e9
+# %% ../nbs/50_bundle.ipynb #98abae10
 def _checked_models(info, weights):
     "The models that a bundle describes, with their weights."
     _check_recipe(info)
@@ -152,7 +149,7 @@ def _checked_models(info, weights):
     _check_card(info['card'])
     return [rebuilt_model(info, data) for data in weights]
 
-# %% ../nbs/50_bundle.ipynb #ec2cc08a
+# %% ../nbs/50_bundle.ipynb #8fbf897a
 def read_bundle(path:str|Path=None # written by `write_bundle` (default: the pretrained one)
                )->tuple:           # Keras models, and what `bundle.json` holds
     "Check a bundle, build the models it describes, fill in their weights."
