@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['explorer_figure', 'Explorer']
 
-# %% ../nbs/53_explorer.ipynb #be29ea84
+# %% ../nbs/53_explorer.ipynb #142f4dd8
 import io, tempfile
 from html import escape
 from pathlib import Path
@@ -17,13 +17,13 @@ from .labels import COLOURS, EMOTIONS
 from .recognizer import Prediction, Recognizer, read_utterance
 from .timeline import figure_png, one_line
 
-# %% ../nbs/53_explorer.ipynb #10873ed8
+# %% ../nbs/53_explorer.ipynb #21b89e98
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:   # nbdev looks the name up when it makes the pages
     Figure = 'Figure'
 
-# %% ../nbs/53_explorer.ipynb #56949c38
+# %% ../nbs/53_explorer.ipynb #be712fad
 def _draw_waveform(ax, y):
     "Amplitude over time."
     ax.plot(np.arange(len(y))/SR, y, color='#8C8C8C', lw=.6)
@@ -48,7 +48,7 @@ def _draw_attention(ax, prediction):
     ax.plot(prediction.times, relative, color='black', lw=1.8)
     ax.set(ylabel='attention (1: even)', ylim=(0, None))
 
-# %% ../nbs/53_explorer.ipynb #723ba1f9
+# %% ../nbs/53_explorer.ipynb #c8a83e82
 def _mark_truth(ax, prediction, truth):
     "The true emotion in the title, and an arrow at its bar."
     title = f'{ax.get_title()}\ntruth: {EMOTIONS.get(truth, truth)}'
@@ -80,7 +80,7 @@ def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, (n_samples,)
         _mark_truth(bars, prediction, truth)
     return fig
 
-# %% ../nbs/53_explorer.ipynb #3f3f2644
+# %% ../nbs/53_explorer.ipynb #cf643b65
 class Explorer:
     "Choose or upload a recording; hear it, see it, see it scored."
     def __init__(self,
@@ -100,7 +100,7 @@ class Explorer:
     def _repr_mimebundle_(self, **kwargs):
         return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/53_explorer.ipynb #c55b3c67
+# %% ../nbs/53_explorer.ipynb #2c522b1f
 @patch
 def _make_controls(self:Explorer):
     "A list to choose from, and an upload."
@@ -135,7 +135,7 @@ def _arrange(self:Explorer):
     controls = [self.choice, self.upload] if len(self.choice.options) else [self.upload]
     self.widget = w.VBox([w.HBox(controls), self.message, self.sound, self.picture])
 
-# %% ../nbs/53_explorer.ipynb #39afef3b
+# %% ../nbs/53_explorer.ipynb #0c01ab45
 @patch
 def choose(self:Explorer,
            i:int # position in the corpus
@@ -162,7 +162,7 @@ def _score_upload(self:Explorer, file):
     self.upload.value, self.choice.value = (), None
     self.score_bytes(bytes(file['content']), file['name'])
 
-# %% ../nbs/53_explorer.ipynb #4b31192b
+# %% ../nbs/53_explorer.ipynb #9441ab84
 @patch
 def _show_media(self:Explorer, wav, png):
     "Put sound and picture in place; empty ones are hidden."

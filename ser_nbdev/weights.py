@@ -62,9 +62,11 @@ def check_weights(data:bytes # content of an HDF5 file
 def weight_bytes(model # Keras model
                 )->bytes: # content of an HDF5 file, in Keras' own layout
     "A model's weights, to be written to disk."
+    from ser_nbdev.model import keras
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'model.weights.h5'
-        model.save_weights(path)
+        uncompiled = keras.Model(model.inputs, model.outputs) # an optimizer's state is no weight
+        uncompiled.save_weights(path)
         return path.read_bytes()
 
 # %% ../nbs/35_weights.ipynb #20acf5ee
