@@ -65,7 +65,8 @@ def weight_bytes(model # Keras model
     from ser_nbdev.model import keras
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'model.weights.h5'
-        uncompiled = keras.Model(model.inputs, model.outputs) # an optimizer's state is no weight
+        # without an optimizer's state
+        uncompiled = keras.Model(model.inputs, model.outputs, name=model.name)
         uncompiled.save_weights(path)
         return path.read_bytes()
 
