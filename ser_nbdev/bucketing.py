@@ -6,12 +6,12 @@
 __all__ = ['JITTER', 'padding_waste', 'jittered_order', 'plan_epoch', 'sizes_by_number', 'drawn_from_buckets', 'sizes_by_frames',
            'pad_batch', 'lengths_of', 'checked_rows', 'checked_labels', 'check_batching', 'BucketIterator']
 
-# %% ../nbs/01_bucketing.ipynb #6bd062b0
+# %% ../nbs/01_bucketing.ipynb #14cc82fd
 from collections.abc import Sequence
 import numpy as np
 from fastcore.basics import patch, store_attr
 
-# %% ../nbs/01_bucketing.ipynb #ec865078
+# %% ../nbs/01_bucketing.ipynb #eab71347
 def padding_waste(lengths:np.ndarray, # frames of each utterance, int `(n,)`
                   batches:list,       # one epoch: the rows of each batch, integer arrays
                  )->float:            # padding / all frames, in [0, 1)
@@ -20,7 +20,7 @@ def padding_waste(lengths:np.ndarray, # frames of each utterance, int `(n,)`
     padded = sum(lengths[b].max()*len(b) for b in batches)
     return float(1 - real/padded)
 
-# %% ../nbs/01_bucketing.ipynb #c92be132
+# %% ../nbs/01_bucketing.ipynb #fc4098a4
 def jittered_order(lengths:np.ndarray,      # frames of each utterance, int `(n,)`
                    jitter:float,            # each counts up to this much longer, at random
                    rng:np.random.Generator, # decides
@@ -29,7 +29,7 @@ def jittered_order(lengths:np.ndarray,      # frames of each utterance, int `(n,
     factors = 1 + jitter*rng.random(len(lengths))
     return np.argsort(lengths*factors, kind='stable')
 
-# %% ../nbs/01_bucketing.ipynb #b4dec9d8
+# %% ../nbs/01_bucketing.ipynb #e03c0026
 JITTER = dict(sorted=.05, buckets=.03) # strategy -> what it adds to lengths, unless told otherwise
 
 def plan_epoch(lengths:np.ndarray,      # frames of each utterance, int `(n,)`
@@ -53,7 +53,7 @@ def plan_epoch(lengths:np.ndarray,      # frames of each utterance, int `(n,)`
         return drawn_from_buckets(batches, n_buckets, rng)
     return [batches[i] for i in rng.permutation(len(batches))]
 
-# %% ../nbs/01_bucketing.ipynb #0b3f5022
+# %% ../nbs/01_bucketing.ipynb #7305174b
 def sizes_by_number(n:int,          # utterances
                     batch_size:int, # in a batch, at most
                     strategy:str,   # of `plan_epoch`
@@ -80,7 +80,7 @@ def drawn_from_buckets(batches:list,  # shortest first
         drawn.append(buckets[rng.choice(len(buckets), p=left/left.sum())].pop())
     return [batches[i] for i in drawn]
 
-# %% ../nbs/01_bucketing.ipynb #26530150
+# %% ../nbs/01_bucketing.ipynb #747ff2d2
 def sizes_by_frames(lengths:np.ndarray, # frames of each utterance, int `(n,)`
                     max_frames:int,     # of a padded batch
                     jitter:float,       # as in `plan_epoch`
@@ -100,7 +100,7 @@ def sizes_by_frames(lengths:np.ndarray, # frames of each utterance, int `(n,)`
         start = end
     return sizes
 
-# %% ../nbs/01_bucketing.ipynb #4fd84383
+# %% ../nbs/01_bucketing.ipynb #d30ab143
 def pad_batch(xs:Sequence,    # arrays `(n_frames, n_features)`
               multiple:int=1, # pad to a multiple of this many frames
               longest:int=0,  # pad to this many at least
@@ -113,7 +113,7 @@ def pad_batch(xs:Sequence,    # arrays `(n_frames, n_features)`
         row[:len(x)] = x
     return block, np.arange(T)<n[:, None]
 
-# %% ../nbs/01_bucketing.ipynb #78abd3ec
+# %% ../nbs/01_bucketing.ipynb #4c72f53c
 def lengths_of(features, rows):
     "Frames of each row, from the store's index where there is one."
     known = getattr(features, 'lengths', None)
@@ -140,7 +140,7 @@ def checked_rows(rows, # numbers, a mask, or None: all
 
 _checked_rows = checked_rows # its name before 0.2
 
-# %% ../nbs/01_bucketing.ipynb #48d16dbd
+# %% ../nbs/01_bucketing.ipynb #f2562f7d
 def checked_labels(labels, # class of each utterance
                    n:int   # utterances
                   )->np.ndarray: # int `(n,)`
@@ -163,7 +163,7 @@ def check_batching(jitter, shard, strategy, **at_least_one):
     if not 0<=shard[0]<shard[1]:
         raise ValueError(f'shard={shard}: must be (k, n) with k from 0 to n-1')
 
-# %% ../nbs/01_bucketing.ipynb #4441faef
+# %% ../nbs/01_bucketing.ipynb #a0309a49
 class BucketIterator:
     "Batches of similar length, every utterance exactly once an epoch."
     def __init__(self,
@@ -193,7 +193,7 @@ class BucketIterator:
                    'shuffle,shard,strategy')
         self.set_epoch(0)
 
-# %% ../nbs/01_bucketing.ipynb #b2162563
+# %% ../nbs/01_bucketing.ipynb #49169738
 @patch
 def set_epoch(self:BucketIterator,
               epoch:int, # number of the epoch, from 0
@@ -219,7 +219,7 @@ def on_epoch_end(self:BucketIterator):
     "Plan the next epoch."
     self.set_epoch(self.epoch+1)
 
-# %% ../nbs/01_bucketing.ipynb #ea167a9b
+# %% ../nbs/01_bucketing.ipynb #23c417db
 @patch
 def __getitem__(self:BucketIterator,
                 i:int     # number of the batch in this epoch
