@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['explorer_figure', 'Explorer']
 
-# %% ../nbs/53_explorer.ipynb #142f4dd8
+# %% ../nbs/53_explorer.ipynb #2e001a5b
 import io, tempfile
 from html import escape
 from pathlib import Path
@@ -17,13 +17,13 @@ from .labels import COLOURS, EMOTIONS
 from .recognizer import Prediction, Recognizer, read_utterance
 from .timeline import figure_png, one_line
 
-# %% ../nbs/53_explorer.ipynb #21b89e98
+# %% ../nbs/53_explorer.ipynb #9f500ff9
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:   # nbdev looks the name up when it makes the pages
     Figure = 'Figure'
 
-# %% ../nbs/53_explorer.ipynb #be712fad
+# %% ../nbs/53_explorer.ipynb #f0cf7e1c
 def _draw_waveform(ax, y):
     "Amplitude over time."
     ax.plot(np.arange(len(y))/SR, y, color='#8C8C8C', lw=.6)
@@ -48,7 +48,7 @@ def _draw_attention(ax, prediction):
     ax.plot(prediction.times, relative, color='black', lw=1.8)
     ax.set(ylabel='attention (1: even)', ylim=(0, None))
 
-# %% ../nbs/53_explorer.ipynb #c8a83e82
+# %% ../nbs/53_explorer.ipynb #004e9b1f
 def _mark_truth(ax, prediction, truth):
     "The true emotion in the title, and an arrow at its bar."
     title = f'{ax.get_title()}\ntruth: {EMOTIONS.get(truth, truth)}'
@@ -59,6 +59,7 @@ def _mark_truth(ax, prediction, truth):
                 transform=ax.get_yaxis_transform())
     ax.set_title(title)
 
+# %% ../nbs/53_explorer.ipynb #4bde271f
 def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, (n_samples,)
                     prediction:Prediction, # of the recogniser
                     title:str='',          # of the figure
@@ -80,7 +81,7 @@ def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, (n_samples,)
         _mark_truth(bars, prediction, truth)
     return fig
 
-# %% ../nbs/53_explorer.ipynb #cf643b65
+# %% ../nbs/53_explorer.ipynb #4f6cd5c4
 class Explorer:
     "Choose or upload a recording; hear it, see it, see it scored."
     def __init__(self,
@@ -100,7 +101,7 @@ class Explorer:
     def _repr_mimebundle_(self, **kwargs):
         return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/53_explorer.ipynb #2c522b1f
+# %% ../nbs/53_explorer.ipynb #9c7ccd5f
 @patch
 def _make_controls(self:Explorer):
     "A list to choose from, and an upload."
@@ -120,6 +121,7 @@ def _make_controls(self:Explorer):
     self.choice.observe(on_choice, 'value')
     self.upload.observe(on_upload, 'value')
 
+# %% ../nbs/53_explorer.ipynb #74343a0e
 @patch
 def _make_displays(self:Explorer):
     "A message, a sound and a picture."
@@ -135,7 +137,7 @@ def _arrange(self:Explorer):
     controls = [self.choice, self.upload] if len(self.choice.options) else [self.upload]
     self.widget = w.VBox([w.HBox(controls), self.message, self.sound, self.picture])
 
-# %% ../nbs/53_explorer.ipynb #0c01ab45
+# %% ../nbs/53_explorer.ipynb #17ee1607
 @patch
 def choose(self:Explorer,
            i:int # position in the corpus
@@ -162,7 +164,7 @@ def _score_upload(self:Explorer, file):
     self.upload.value, self.choice.value = (), None
     self.score_bytes(bytes(file['content']), file['name'])
 
-# %% ../nbs/53_explorer.ipynb #9441ab84
+# %% ../nbs/53_explorer.ipynb #b86ffb60
 @patch
 def _show_media(self:Explorer, wav, png):
     "Put sound and picture in place; empty ones are hidden."
@@ -188,6 +190,7 @@ def _show_recording(self:Explorer, path, name, truth=None):
     figure = explorer_figure(y, self.prediction, title, truth)
     self._show_media(wav.getvalue(), figure_png(figure))
 
+# %% ../nbs/53_explorer.ipynb #79302adc
 def _message_of(prediction, title, truth):
     "A prediction as a line of HTML."
     def name_of(code):

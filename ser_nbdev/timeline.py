@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['segments', 'rttm', 'figure_png', 'plot_timeline', 'one_line', 'ser_predict']
 
-# %% ../nbs/52_timeline.ipynb #85415777
+# %% ../nbs/52_timeline.ipynb #fa18932a
 import csv, io, json, shutil, sys, tempfile, warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
@@ -21,13 +21,13 @@ from .reading import AUDIO, audio_files
 from .recognizer import (LONGEST, Recognizer, open_recording, or_raise, promised_seconds,
                                   warn_if_cut_short)
 
-# %% ../nbs/52_timeline.ipynb #c4399288
+# %% ../nbs/52_timeline.ipynb #9feea28c
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:   # nbdev looks the name up when it makes the pages
     Figure = 'Figure'
 
-# %% ../nbs/52_timeline.ipynb #26e43a6a
+# %% ../nbs/52_timeline.ipynb #210d0204
 _MAX_CHANNELS = 64    # more, and somebody has mixed up rows and columns
 
 def _mono_chunk(chunk):
@@ -53,7 +53,7 @@ def _resampled_chunks(chunks, sr):
         yield resampler.resample_chunk(_mono_chunk(chunk))
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
-# %% ../nbs/52_timeline.ipynb #a989e1a4
+# %% ../nbs/52_timeline.ipynb #cae5a657
 def _sliding_windows(chunks, n, step):
     "`(first sample, n samples)` every `step` samples, and one more that ends with the recording."
     y, at = np.zeros(0, np.float32), 0      # samples from `at` on, where the last window began
@@ -71,7 +71,7 @@ def _sliding_windows(chunks, n, step):
     elif len(y) > n:
         yield at+len(y)-n, y[-n:]
 
-# %% ../nbs/52_timeline.ipynb #3a875d52
+# %% ../nbs/52_timeline.ipynb #1f4b6285
 def _check_window_options(window, hop, batch_size):
     "Refuse windows of no length, and batches of none."
     for name,value in dict(window=window, hop=hop).items():
@@ -98,7 +98,7 @@ def _score_windows(self:Recognizer, chunks, sr, window, hop, batch_size):
         for (at,y),prediction in zip(group, self.score_features(xs)):
             yield at/SR, (at+len(y))/SR, or_raise(prediction)
 
-# %% ../nbs/52_timeline.ipynb #892d7c75
+# %% ../nbs/52_timeline.ipynb #72f3acb5
 @patch
 def stream(self:Recognizer,
            chunks:Iterable[np.ndarray], # samples from -1 to 1, each (n,) or (n, n_channels)
@@ -109,7 +109,7 @@ def stream(self:Recognizer,
     "Score each window as soon as its last sample has come."
     return self._score_windows(chunks, sr, window, hop, batch_size=1)
 
-# %% ../nbs/52_timeline.ipynb #63277e13
+# %% ../nbs/52_timeline.ipynb #ea88206c
 def _blocks_of(f, path, seconds=10):
     "Samples of an open recording, some seconds at a time."
     try:
@@ -119,7 +119,7 @@ def _blocks_of(f, path, seconds=10):
         at = f.tell()/f.samplerate
         raise AudioError(f'{path}: damaged after {at:.1f} s ({e}); mend or remove it') from e
 
-# %% ../nbs/52_timeline.ipynb #39b82147
+# %% ../nbs/52_timeline.ipynb #81b5c4ac
 @patch
 def timeline(self:Recognizer,
              path:str|Path,     # recording of any length, read as it is needed
@@ -138,7 +138,7 @@ def timeline(self:Recognizer,
         warn_if_cut_short(path, promised_seconds(f, path), end)
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
-# %% ../nbs/52_timeline.ipynb #a52a010a
+# %% ../nbs/52_timeline.ipynb #2f2b9dcb
 def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
             )->pd.DataFrame:       # start and end in s, label; no gaps, no overlaps
     "Neighbouring windows of one label as one segment."
@@ -152,7 +152,7 @@ def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
     end = [*start[1:], t.end.iloc[-1]]
     return pd.DataFrame(dict(start=start, end=end, label=t.label[begins].to_numpy()))
 
-# %% ../nbs/52_timeline.ipynb #afdd290f
+# %% ../nbs/52_timeline.ipynb #abb41c56
 def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
          name:str,              # of the recording
         )->str:                 # one line per segment
@@ -163,7 +163,7 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
              f'<NA> <NA> {word(s.label)} <NA> <NA>\n' for s in segments(timeline).itertuples()]
     return ''.join(lines)
 
-# %% ../nbs/52_timeline.ipynb #4ecdcf06
+# %% ../nbs/52_timeline.ipynb #19bafd42
 def figure_png(fig:'Figure' # of matplotlib
               )->bytes:     # of a PNG file
     "A figure as PNG; a name in a script that the font lacks is no reason to warn."
@@ -173,7 +173,7 @@ def figure_png(fig:'Figure' # of matplotlib
         fig.savefig(png, format='png')
     return png.getvalue()
 
-# %% ../nbs/52_timeline.ipynb #9d5577c9
+# %% ../nbs/52_timeline.ipynb #7e5fb1d8
 def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
                   title:str='',          # of the figure
                  )->'Figure':            # the figure
@@ -202,7 +202,7 @@ def _stack_probabilities(ax, timeline):
     ax.set(ylabel='probability', ylim=(0, 1))
     ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False, reverse=True)
 
-# %% ../nbs/52_timeline.ipynb #9edfec81
+# %% ../nbs/52_timeline.ipynb #c1801c8f
 def one_line(name:str # or anything that prints
             )->str:   # control characters as question marks
     "A name on one line, without what steers a terminal."
@@ -221,7 +221,7 @@ class _PipedRecording(tempfile.TemporaryDirectory):
                 shutil.copyfileobj(sys.stdin.buffer, f)
         return self.path
 
-# %% ../nbs/52_timeline.ipynb #2abdd45b
+# %% ../nbs/52_timeline.ipynb #e9161aa5
 class _Complaints:
     "Says on standard error what could not be scored, and counts."
     def __init__(self, piped):
@@ -237,7 +237,7 @@ class _Complaints:
         self.count += 1
         print('ser_predict:', one_line(text), file=sys.stderr)
 
-# %% ../nbs/52_timeline.ipynb #2d21d604
+# %% ../nbs/52_timeline.ipynb #1a5ff485
 def _recordings_in(folder, complain):
     "The recordings in a folder; complains of those whose names cannot be read."
     with warnings.catch_warnings(record=True) as caught:
@@ -263,7 +263,7 @@ def _recordings_named(paths, piped, complain):
         else:
             yield printable(path), path
 
-# %% ../nbs/52_timeline.ipynb #e597d2d9
+# %% ../nbs/52_timeline.ipynb #2d957de8
 class _TableOutput:
     "A table for people to read."
     def __init__(self, classes, out):
@@ -290,7 +290,7 @@ class _CSVOutput:
         rounded = [round(p, 6) for p in prediction.probabilities.values()]
         self.writer.writerow([name, prediction.label, *rounded])
 
-# %% ../nbs/52_timeline.ipynb #1facf7e4
+# %% ../nbs/52_timeline.ipynb #0cc80f3e
 class _JSONOutput:
     "A JSON object per line."
     def __init__(self, classes, out):
@@ -318,7 +318,7 @@ def _print_predictions(recognizer, recordings, output, complain):
                 output.row(name, prediction)
         sys.stdout.flush()
 
-# %% ../nbs/52_timeline.ipynb #2413352c
+# %% ../nbs/52_timeline.ipynb #cf4f3e61
 def _unused_stem(name, used):
     "A file name for a recording's timeline that no other recording has."
     stem = 'stdin' if name == '-' else Path(name).stem[:80]    # no name over 255 bytes
@@ -344,7 +344,7 @@ def _write_timeline(timeline, folder, stem, title):
     (folder/f'{stem}.rttm').write_text(rttm(timeline, stem), encoding='utf-8')
     (folder/f'{stem}.png').write_bytes(figure_png(plot_timeline(timeline, title)))
 
-# %% ../nbs/52_timeline.ipynb #513d9e4f
+# %% ../nbs/52_timeline.ipynb #1fe01b79
 def _write_timelines(recognizer, recordings, folder, windows, complain):
     "Score recordings window by window; three files for each."
     folder, used = Path(folder), set()
@@ -365,7 +365,7 @@ def _write_timelines(recognizer, recordings, folder, windows, complain):
         print(f'{one_line(name)}: {windows_scored} to {one_line(folder/stem)}.csv, .rttm and .png',
               flush=True)
 
-# %% ../nbs/52_timeline.ipynb #c848a0b4
+# %% ../nbs/52_timeline.ipynb #6e09fef6
 def _predict_parser():
     "Options of `ser_predict`."
     from argparse import ArgumentParser
@@ -388,6 +388,7 @@ def _predict_parser():
     p.add_argument('--hop', type=float, help='of a timeline, s (default: 1)')
     return p
 
+# %% ../nbs/52_timeline.ipynb #4bdcb3f4
 def _predict_options(argv):
     "Options, checked; those of the windows together."
     parser = _predict_parser()
@@ -400,7 +401,7 @@ def _predict_options(argv):
         parser.error('an empty name; the current folder is .')
     return options
 
-# %% ../nbs/52_timeline.ipynb #e641efbb
+# %% ../nbs/52_timeline.ipynb #becb9268
 def _open_recognizer(path):
     "A recogniser from a bundle, from a run's folder, or the pretrained one."
     if path and (Path(path)/'config.json').exists():
