@@ -6,14 +6,14 @@
 __all__ = ['keras', 'ops', 'prepared_frames', 'bilstm', 'utterance_vector', 'emotion_logits', 'functionals_logits',
            'check_model_sizes', 'build_model', 'attention_model']
 
-# %% ../nbs/02_model.ipynb #422e5634
+# %% ../nbs/02_model.ipynb #066e38e8
 from .keras_setup import ATTENTION, load_keras, quiet_stderr
 
-# %% ../nbs/02_model.ipynb #6108469b
+# %% ../nbs/02_model.ipynb #975204ef
 keras = load_keras()
 ops = keras.ops
 
-# %% ../nbs/02_model.ipynb #b7e395b7
+# %% ../nbs/02_model.ipynb #1b5a0f2d
 from .fast_lstm import Bidirectional
 from .layers import (AttentionPooling, Centred, Either, Functionals, StackFrames,
                               WindowAttentionCell, utterance_statistics)
@@ -22,7 +22,7 @@ from .layers import (AttentionPooling, Centred, Either, Functionals, StackFrames
 _quiet_stderr = quiet_stderr
 _statistics = utterance_statistics
 
-# %% ../nbs/02_model.ipynb #b2075d87
+# %% ../nbs/02_model.ipynb #74c495ba
 def prepared_frames(frames:keras.KerasTensor, # `(B, T, F)`
                     mask:keras.KerasTensor,   # `(B, T)`, True where a frame is real
                     stack:int,                # frames joined to one step
@@ -39,7 +39,7 @@ def prepared_frames(frames:keras.KerasTensor, # `(B, T, F)`
         steps = keras.layers.Dropout(input_dropout, name='input_dropout')(steps)
     return steps, mask
 
-# %% ../nbs/02_model.ipynb #2600cf35
+# %% ../nbs/02_model.ipynb #0a4059e6
 def bilstm(units:int,      # LSTM units per direction
            name:str,       # of the layer
            window:int,     # outputs that a cell looks back over; 0: a plain LSTM
@@ -52,7 +52,7 @@ def bilstm(units:int,      # LSTM units per direction
         return keras.layers.Bidirectional(rnn, name=name)
     return Bidirectional(keras.layers.LSTM(units, return_sequences=sequences), name=name)
 
-# %% ../nbs/02_model.ipynb #73cb8a68
+# %% ../nbs/02_model.ipynb #5c15b483
 def utterance_vector(steps:keras.KerasTensor, # `(B, T, F)`
                      mask:keras.KerasTensor,  # `(B, T)`
                      units:int,               # LSTM units per direction
@@ -72,7 +72,7 @@ def utterance_vector(steps:keras.KerasTensor, # `(B, T, F)`
         steps, _ = AttentionPooling(units, name='attention')(steps, mask=mask)
     return steps
 
-# %% ../nbs/02_model.ipynb #6702de3d
+# %% ../nbs/02_model.ipynb #4c317e22
 def emotion_logits(vector:keras.KerasTensor, # `(B, D)`
                    n_classes:int,            # emotions
                    dropout_rate:float,       # share dropped in training
@@ -98,7 +98,7 @@ def functionals_logits(frames:keras.KerasTensor, # `(B, T, F)`
     return emotion_logits(hidden(dropout(noise(statistics))), n_classes, dropout_rate,
                           prefix='functionals_')
 
-# %% ../nbs/02_model.ipynb #69b0a5f2
+# %% ../nbs/02_model.ipynb #b29bb4e4
 def check_model_sizes(attention:str, # has to be in `ATTENTION`
                       **sizes:int,   # have to be whole numbers from 1
                      ):
@@ -110,7 +110,7 @@ def check_model_sizes(attention:str, # has to be in `ATTENTION`
         if size<1 or size!=int(size):
             raise ValueError(f'{name}={size}: must be a whole number from 1')
 
-# %% ../nbs/02_model.ipynb #f82ea358
+# %% ../nbs/02_model.ipynb #2244cd7a
 def build_model(n_features:int,         # columns of the feature matrix
                 n_classes:int=6,        # emotions
                 units:int=64,           # LSTM units per direction
@@ -139,7 +139,7 @@ def build_model(n_features:int,         # columns of the feature matrix
         logits = either(logits, second)
     return keras.Model([frames, mask], logits, name='ser')
 
-# %% ../nbs/02_model.ipynb #b94a5985
+# %% ../nbs/02_model.ipynb #973b67d3
 def attention_model(model:keras.Model # from `build_model` with attention `pool`
                    )->keras.Model:    # gives `[logits (B, n_classes), weights (B, steps)]`
     "The same model, which also gives the attention weights."
