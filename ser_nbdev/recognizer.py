@@ -6,7 +6,7 @@
 __all__ = ['NOT_FOR', 'LONGEST', 'Prediction', 'Card', 'probability_model', 'Recognizer', 'or_raise', 'open_recording',
            'promised_seconds', 'warn_if_cut_short', 'read_utterance', 'pretrain']
 
-# %% ../nbs/51_recognizer.ipynb #68905808
+# %% ../nbs/51_recognizer.ipynb #78087720
 import contextlib, os, warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from .features import (CMVN, SR, AudioError, _check_rate, extract, feature_set, 
                                 frame_times, load_audio)
 from .labels import COLOURS, EMOTIONS
 
-# %% ../nbs/51_recognizer.ipynb #20ddd699
+# %% ../nbs/51_recognizer.ipynb #f31fde43
 if TYPE_CHECKING:
     from keras import Model
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:   # nbdev looks the names up when it makes the pages
     Axes, Model, TrainConfig = 'Axes', 'Model', 'TrainConfig'
 
-# %% ../nbs/51_recognizer.ipynb #f2ea6c37
+# %% ../nbs/51_recognizer.ipynb #7699f782
 @dataclass
 class Prediction:
     "What a recogniser predicts for one recording."
@@ -49,7 +49,7 @@ class Prediction:
         rest = ', '.join(f'{code} {probability:.2f}' for code,probability in ranked)
         return f'{EMOTIONS.get(self.label, self.label)} ({rest})'
 
-# %% ../nbs/51_recognizer.ipynb #6fc71651
+# %% ../nbs/51_recognizer.ipynb #13d230e0
 @patch
 def plot(self:Prediction,
          ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -66,7 +66,7 @@ def plot(self:Prediction,
     ax.invert_yaxis()
     return ax
 
-# %% ../nbs/51_recognizer.ipynb #693485ca
+# %% ../nbs/51_recognizer.ipynb #d43567f2
 NOT_FOR = ('decisions about a person: hiring, work, school, insurance, credit, health, police, '
            'borders (in the EU, Article 5 of the AI Act forbids emotion recognition at work and in '
            'education, but for medical or safety reasons); languages, ages and ways of recording '
@@ -86,7 +86,7 @@ class Card(dict):
         titles = [t for t in self if t in ('what', 'trained on', 'score')]
         return '; '.join(f'{t}: {self[t]}' for t in titles).rstrip('.')
 
-# %% ../nbs/51_recognizer.ipynb #6e2eccb5
+# %% ../nbs/51_recognizer.ipynb #c085cab0
 def _card_of_runs(runs):
     "The card of finished runs."
     trained_on = ' and '.join(f'{r.info["fold"]["train"]} utterances' for r in runs)
@@ -102,7 +102,7 @@ def _score_of_run(run):
     fold, uar = run.info['fold'], run.metrics['test']['uar']
     return f'{uar:.3f} on {fold["test"]} utterances of {fold["name"]} (apart by {fold["by"]})'
 
-# %% ../nbs/51_recognizer.ipynb #f51dd834
+# %% ../nbs/51_recognizer.ipynb #79cfe191
 def probability_model(model:'Model' # from `build_model`
                      )->'Model':    # gives probabilities, and attention where it has it
     "The same model, answering with probabilities instead of logits."
@@ -124,7 +124,7 @@ def _scoring_function(model):
     return tf.function(lambda frames, mask: model([frames, mask], training=False),
                        input_signature=signature)
 
-# %% ../nbs/51_recognizer.ipynb #29d7a892
+# %% ../nbs/51_recognizer.ipynb #41da5d9e
 class Recognizer:
     "A trained model with its labels, features and normalisation."
     def __init__(self,
@@ -149,7 +149,7 @@ class Recognizer:
             raise AttributeError(f'Recognizer.{name} comes with import ser_nbdev.timeline')
         raise AttributeError(f'a Recognizer has no {name!r}')
 
-# %% ../nbs/51_recognizer.ipynb #90674c4e
+# %% ../nbs/51_recognizer.ipynb #2ef299cd
 def _finished_runs(runs):
     "Open runs, their folders, or lists of them; refuse what is not finished."
     from ser_nbdev.train import Run
@@ -173,7 +173,7 @@ def _check_same_configuration(infos):
         raise ValueError('these runs have different classes, features or recipes; an ensemble '
                          'needs runs of one configuration, though seeds and folds may differ')
 
-# %% ../nbs/51_recognizer.ipynb #399a8bc3
+# %% ../nbs/51_recognizer.ipynb #83fbc61d
 def _info_of_runs(runs, card=None):
     "What a recogniser has to know, from the runs' `config.json`."
     infos = [r.info for r in runs]
@@ -199,7 +199,7 @@ def from_run(cls:Recognizer,
     info = _info_of_runs(opened, card)
     return cls([r.model() for r in opened], info)
 
-# %% ../nbs/51_recognizer.ipynb #747203c7
+# %% ../nbs/51_recognizer.ipynb #419ed148
 @lru_cache
 def _blas_threads():
     "The thread pools of this process."
@@ -221,7 +221,7 @@ def features_of(self:Recognizer,
                          'these look like whole numbers; divide 16-bit ones by 32768')
     return x
 
-# %% ../nbs/51_recognizer.ipynb #541091d5
+# %% ../nbs/51_recognizer.ipynb #902e766c
 @patch
 def _normalised(self:Recognizer, x, cmvn):
     "Features as one of the models was trained on."
@@ -242,7 +242,7 @@ def _average_outputs(self:Recognizer, xs):
         per_model.append([ops.convert_to_numpy(o) for o in outputs])
     return [np.mean(outputs, 0) for outputs in zip(*per_model)]
 
-# %% ../nbs/51_recognizer.ipynb #7ec6e2f0
+# %% ../nbs/51_recognizer.ipynb #14f373a4
 @patch
 def score_features(self:Recognizer,
                    xs:list # feature matrices, (n_frames, n_features) each
@@ -272,7 +272,7 @@ def or_raise(prediction:Prediction|AudioError # as `predict_each` gives it
         raise prediction
     return prediction
 
-# %% ../nbs/51_recognizer.ipynb #4cfb74ed
+# %% ../nbs/51_recognizer.ipynb #dc88d2c4
 def open_recording(path:str|Path          # of a file
                   )->soundfile.SoundFile: # to be closed
     "A recording opened for reading; where it cannot be, `load_audio` says why."
@@ -305,7 +305,7 @@ def warn_if_cut_short(path:str|Path,  # of a recording
         warnings.warn(f'{path}: shorter than its header says, {seconds:.1f} s of {promised:.1f}: '
                       'it was cut short, and what is left is scored', stacklevel=2)
 
-# %% ../nbs/51_recognizer.ipynb #0ea206ff
+# %% ../nbs/51_recognizer.ipynb #6a8c4593
 LONGEST = 600    # s
 
 def _check_duration(name, seconds):
@@ -325,7 +325,7 @@ def read_utterance(path:str|Path # of a recording of up to ten minutes
     warn_if_cut_short(path, promised, len(y)/SR)
     return y
 
-# %% ../nbs/51_recognizer.ipynb #701b2590
+# %% ../nbs/51_recognizer.ipynb #ed259df4
 @patch
 def predict(self:Recognizer,
             audio:str|Path|np.ndarray, # path of a recording, or its samples from -1 to 1
@@ -343,7 +343,7 @@ def predict(self:Recognizer,
                          'give its path, or its samples as a NumPy array')
     return or_raise(self.score_features([x])[0])
 
-# %% ../nbs/51_recognizer.ipynb #48e41cb7
+# %% ../nbs/51_recognizer.ipynb #61010635
 _GROUP = 256     # recordings whose features are in memory at once
 
 @patch
@@ -367,7 +367,7 @@ def _score_group(self:Recognizer, group, max_frames):
             group[i] = prediction
     return group
 
-# %% ../nbs/51_recognizer.ipynb #b93f67f3
+# %% ../nbs/51_recognizer.ipynb #10b4f2f9
 @patch
 def predict_each(self:Recognizer,
                  paths:Sequence[str|Path], # of the recordings
@@ -388,7 +388,7 @@ def predict_many(self:Recognizer,
         paths = [paths]
     return [or_raise(p) for p in self.predict_each(paths, max_frames)]
 
-# %% ../nbs/51_recognizer.ipynb #bac32be0
+# %% ../nbs/51_recognizer.ipynb #3b7b8bf7
 @patch
 def save(self:Recognizer,
          path:str|Path # of the file, such as `angry.ser`
@@ -403,7 +403,7 @@ def load(cls:Recognizer,
     "Open a bundle: build the layers it describes, fill in its weights."
     return cls(*read_bundle(path))
 
-# %% ../nbs/51_recognizer.ipynb #5aba89db
+# %% ../nbs/51_recognizer.ipynb #455638d0
 def _unseen_speakers_score(runs, frame):
     "Cross-validated UAR in words, for the card."
     from ser_nbdev.results import bootstrap_ci
