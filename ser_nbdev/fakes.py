@@ -30,7 +30,7 @@ def write_noise(path:Path, # wav or flac to write
 # %% ../nbs/19_fakes.ipynb #43ef5e80
 def _truth_in_reading_order(truth:pd.DataFrame)->pd.DataFrame:
     "The truth as a reader would give it: the columns that all corpora have, then the others."
-    from ser_nbdev.corpora import COLUMNS
+    from ser_nbdev.reading import COLUMNS
     truth = truth.set_index('name').sort_index()
     others = [column for column in truth if column not in COLUMNS]
     return truth[COLUMNS + others]
