@@ -6,7 +6,7 @@
 __all__ = ['MAX_WEIGHT_BYTES', 'MAX_OBJECTS', 'hdf5_objects', 'check_weights', 'weight_bytes', 'model_arguments',
            'fewest_weights', 'computed_in', 'fill_weights', 'rebuilt_model', 'read_bounded', 'read_weights']
 
-# %% ../nbs/35_weights.ipynb #3f5ebbf5
+# %% ../nbs/35_weights.ipynb #48b97f18
 import io, tempfile, warnings, zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py, numpy as np
 from .config import TrainConfig
 
-# %% ../nbs/35_weights.ipynb #555e8e7a
+# %% ../nbs/35_weights.ipynb #5321453d
 MAX_WEIGHT_BYTES = 512_000_000 # of one model's file; ours have about two million
 MAX_OBJECTS = 1000             # groups and arrays in a file; ours have about a hundred
 
@@ -36,7 +36,7 @@ def hdf5_objects(group:h5py.Group, # where to look
         if isinstance(found, h5py.Group):
             yield from hdf5_objects(found, seen)
 
-# %% ../nbs/35_weights.ipynb #74b55e36
+# %% ../nbs/35_weights.ipynb #56a3b426
 def check_weights(data:bytes # content of an HDF5 file
                  )->int:     # how many weights it holds
     "Refuse weights that are anything but plain arrays of finite numbers."
@@ -58,7 +58,7 @@ def check_weights(data:bytes # content of an HDF5 file
                 n_weights += found.size
     return n_weights
 
-# %% ../nbs/35_weights.ipynb #07ded362
+# %% ../nbs/35_weights.ipynb #beb2ac0f
 def weight_bytes(model # Keras model
                 )->bytes: # content of an HDF5 file, in Keras' own layout
     "A model's weights, to be written to disk."
@@ -67,7 +67,7 @@ def weight_bytes(model # Keras model
         model.save_weights(path)
         return path.read_bytes()
 
-# %% ../nbs/35_weights.ipynb #102e1d60
+# %% ../nbs/35_weights.ipynb #20acf5ee
 def model_arguments(info:dict # as in a run's `config.json`: recipe, classes, features
                    )->dict:   # arguments for `build_model`
     "What to build, every value checked."
@@ -88,7 +88,7 @@ def fewest_weights(arguments:dict # of `build_model`
     later = 3*units*(arguments['layers']-1)
     return 2*4*units*(first+later)
 
-# %% ../nbs/35_weights.ipynb #72007a30
+# %% ../nbs/35_weights.ipynb #6dcbfeeb
 @contextmanager
 def computed_in(precision:str # float32, mixed_float16 or mixed_bfloat16
                ):
@@ -114,7 +114,7 @@ def fill_weights(model, # Keras model
         except UserWarning:
             raise ValueError('weights are missing') from None
 
-# %% ../nbs/35_weights.ipynb #4864ae63
+# %% ../nbs/35_weights.ipynb #3920adb8
 def rebuilt_model(info:dict, # as in a run's `config.json`: recipe, classes, features
                   data:bytes # content of an HDF5 file
                  ):          # Keras model, not compiled
@@ -131,7 +131,7 @@ def rebuilt_model(info:dict, # as in a run's `config.json`: recipe, classes, fea
     fill_weights(model, data)
     return model
 
-# %% ../nbs/35_weights.ipynb #a0768219
+# %% ../nbs/35_weights.ipynb #77e97e96
 def read_bounded(file, # binary file, or a member of an archive
                  size:int # bytes that it says it has
                 )->bytes:
