@@ -6,7 +6,7 @@ Reads the sources only, by the rules of `fastcore.docments`: a comment belongs t
 of several arguments in one line the last has it. What is returned is told beside its type, or, without one, beside the closing bracket; a class of
 our own tells for itself.
 """
-import ast, io, sys, tokenize
+import ast, io, re, sys, tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +67,7 @@ def function_gaps(m, node, method, classes, types):
         comment = m.docment(a.lineno, node.lineno - 1, last) if last[a.lineno] == a.arg else ''
         hint = ast.unparse(a.annotation) if a.annotation else ''
         if not comment: yield f'{a.arg}: no docment' + (f' (the line is {last[a.lineno]}\'s)' if last[a.lineno] != a.arg else '')
-        elif hint == 'np.ndarray' and '[' not in comment: yield f'{a.arg}: an array without its shape, [...]'
+        elif hint == 'np.ndarray' and not re.search(r'[\[(]', comment): yield f'{a.arg}: an array without its shape, (...)'
         elif a.arg in HERTZ and 'Hz' not in comment: yield f'{a.arg}: Hz not said'
         default = defaults.get(a)
         if types and not hint and a not in stars and (default is None or isinstance(default, ast.Constant) and default.value is None): yield f'{a.arg}: no type hint'
@@ -76,7 +76,7 @@ def function_gaps(m, node, method, classes, types):
         comment = ' '.join(c for c in (m.docment(i, node.lineno - 1, last) for i in lines if i not in last or last[i] == 'return') if c)
         hint = ast.unparse(node.returns).strip("'") if node.returns else ''
         if not comment and hint not in classes: yield 'return: no docment'
-        elif hint == 'np.ndarray' and '[' not in comment: yield 'return: an array without its shape, [...]'
+        elif hint == 'np.ndarray' and not re.search(r'[\[(]', comment): yield 'return: an array without its shape, (...)'
         if types and not hint: yield 'return: no type hint'
     if types and 'property' in decorators and not node.returns: yield 'return: no type hint'
 

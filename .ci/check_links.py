@@ -60,7 +60,7 @@ def configuration():
     if 'custom_quarto_yml' in CFG: yield 'settings.ini: custom_quarto_yml would have nbdev write nbs/_quarto.yml anew'
     pages, notebooks = list(listed(sidebar['website']['sidebar']['contents'])), [p.name for p in sorted(NBS.glob('*.ipynb'))]
     yield from (f'nbs/sidebar.yml: {p}: no such notebook' for p in pages if p not in notebooks)
-    yield from (f'nbs/sidebar.yml: {p} is missing' for p in notebooks if p not in pages)
+    yield from (f'nbs/sidebar.yml: {p} is missing; run python .ci/sidebar.py' for p in notebooks if p not in pages)
     web, html = site['website'], site['format']['html']
     for f in [web.get('favicon'), web.get('image'), (web.get('navbar') or {}).get('logo'), html.get('css')]:
         if f and not (NBS/f).exists(): yield f'_quarto.yml: {f}: no such file in nbs'
