@@ -6,29 +6,29 @@
 __all__ = ['EMOTIONS', 'COLOURS', 'USUAL_WORDS', 'SYNONYMS', 'FOUR', 'SIX', 'SEED7', 'ALL', 'LABEL_SETS', 'in_vocabulary_order',
            'CorpusError', 'label_set', 'relabel']
 
-# %% ../nbs/10_labels.ipynb #facdb22c
+# %% ../nbs/10_labels.ipynb #64b99ddc
 import pandas as pd
 
-# %% ../nbs/10_labels.ipynb #aeef6316
+# %% ../nbs/10_labels.ipynb #78310757
 EMOTIONS = dict(
     ang='angry', hap='happy', exc='excited', sad='sad', fru='frustrated', neu='neutral',
     fea='fearful', dis='disgusted', sur='surprised', bor='bored', cal='calm',
     oth='other', xxx='no agreement')
 
-# %% ../nbs/10_labels.ipynb #1899f768
+# %% ../nbs/10_labels.ipynb #cfe8ad5b
 COLOURS = dict(
     ang='#D55E00', hap='#E69F00', exc='#CC79A7', sad='#0072B2', fru='#009E73', neu='#7F7F7F',
     fea='#56B4E9', dis='#8B6914', sur='#F0C808', bor='#A0A0C0', cal='#66A182',
     oth='#B0B0B0', xxx='#D0D0D0')
 
-# %% ../nbs/10_labels.ipynb #af0ce580
+# %% ../nbs/10_labels.ipynb #725da9da
 def in_vocabulary_order(emotions # codes, or labels of your own
                        )->list:  # each once; the vocabulary's first, then the others by name
     "Labels in the order of `EMOTIONS`."
     found = set(emotions)
     return [code for code in EMOTIONS if code in found] + sorted(found.difference(EMOTIONS))
 
-# %% ../nbs/10_labels.ipynb #1a1b817a
+# %% ../nbs/10_labels.ipynb #d3583906
 USUAL_WORDS = dict(
     ang='anger angry', hap='happy happiness joy', exc='excited excitement', sad='sadness',
     fru='frustrated frustration', neu='neutral', fea='fear fearful', dis='disgust disgusted',
@@ -39,11 +39,11 @@ SYNONYMS = {
     for code, words in USUAL_WORDS.items()
     for word in [code, *words.split()]}
 
-# %% ../nbs/10_labels.ipynb #a3441667
+# %% ../nbs/10_labels.ipynb #2b439904
 class CorpusError(ValueError):
     "A root, file or label that is not what the corpus' documentation promises."
 
-# %% ../nbs/10_labels.ipynb #9e226452
+# %% ../nbs/10_labels.ipynb #09fa891d
 def label_set(keep:str,     # codes to keep, with blanks between them
               **rename:str  # code -> class it counts as
              )->dict:       # code -> class, None to drop
@@ -52,14 +52,14 @@ def label_set(keep:str,     # codes to keep, with blanks between them
     labels.update((code, code) for code in keep.split())
     return labels | rename
 
-# %% ../nbs/10_labels.ipynb #b3b21e78
+# %% ../nbs/10_labels.ipynb #7bb5609a
 FOUR = label_set('ang hap sad neu', exc='hap')
 SIX = label_set('ang hap exc sad fru neu')
 SEED7 = label_set('ang hap exc sad fru neu fea')
 ALL = {code: code for code in EMOTIONS} | dict(oth=None, xxx=None)
 LABEL_SETS = dict(six=SIX, four=FOUR, seed7=SEED7, all=ALL)
 
-# %% ../nbs/10_labels.ipynb #cb7915ab
+# %% ../nbs/10_labels.ipynb #ce43060b
 def relabel(df:pd.DataFrame, # a corpus table
             labels:dict      # emotion -> new label, None to drop
            )->pd.DataFrame:  # the rows kept, `emotion` renamed
@@ -71,7 +71,7 @@ def relabel(df:pd.DataFrame, # a corpus table
         raise CorpusError(f"nothing left: the corpus has {found}, and the set drops them all")
     return df.assign(emotion=emotion)[emotion.notna()]
 
-# %% ../nbs/10_labels.ipynb #60c13581
+# %% ../nbs/10_labels.ipynb #2b371a4b
 def _check_all_named(emotion:pd.Series, labels:dict):
     "Raise `CorpusError` where an emotion is not in the label set."
     unnamed = emotion[~emotion.isin(list(labels))].value_counts(dropna=False)

@@ -6,7 +6,7 @@
 __all__ = ['AUDIO', 'COLUMNS', 'Corpus', 'printable', 'audio_files', 'duration', 'corpus_table', 'rows_from_names', 'reader_rows',
            'read_text_table', 'require_columns']
 
-# %% ../nbs/11_reading.ipynb #de89e9a8
+# %% ../nbs/11_reading.ipynb #e3a454c0
 import filecmp, os, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Callable
 import numpy as np, pandas as pd
 from .labels import CorpusError
 
-# %% ../nbs/11_reading.ipynb #9e65e323
+# %% ../nbs/11_reading.ipynb #3962f03f
 @dataclass(frozen=True)
 class Corpus:
     "What is known of one corpus before a file of it is read."
@@ -29,7 +29,7 @@ class Corpus:
     citation:str = '' # what to cite
     url:str = ''      # where to get it
 
-# %% ../nbs/11_reading.ipynb #b01c656a
+# %% ../nbs/11_reading.ipynb #d69149ae
 AUDIO = ('.wav', '.flac', '.ogg', '.mp3')
 
 def printable(name:str # of a file or an utterance
@@ -37,7 +37,7 @@ def printable(name:str # of a file or an utterance
     "A name that can be printed and stored."
     return str(name).encode('utf-8', 'backslashreplace').decode()
 
-# %% ../nbs/11_reading.ipynb #9912e7c6
+# %% ../nbs/11_reading.ipynb #a6e9eada
 def _folders_below(root:Path):
     "Each folder below `root` once, with its file names; links are not followed in circles."
     seen = set()
@@ -54,7 +54,7 @@ def _is_recording(path:Path, suffixes:tuple)->bool:
     named_so = path.name.lower().endswith(suffixes) and not path.name.startswith('._')
     return named_so and (path.is_file() or not path.exists())
 
-# %% ../nbs/11_reading.ipynb #478e50db
+# %% ../nbs/11_reading.ipynb #f8b8b1cd
 def audio_files(root:Path,         # folder to look in, sub-folders too
                 suffixes=('.wav',) # endings that count, lower case
                )->list[Path]:      # sorted, without shadows and names that are no UTF-8
@@ -70,7 +70,7 @@ def audio_files(root:Path,         # folder to look in, sub-folders too
                       stacklevel=2)
     return sorted(path for path in found.difference(odd) if '__MACOSX' not in path.parts)
 
-# %% ../nbs/11_reading.ipynb #a9cb33ea
+# %% ../nbs/11_reading.ipynb #4b85e6c2
 def duration(path:str|Path # of a recording
             )->float:      # seconds; NaN where the file is missing or no audio
     "Duration from the file's header."
@@ -83,7 +83,7 @@ def duration(path:str|Path # of a recording
         return np.nan
     return header.frames/header.samplerate
 
-# %% ../nbs/11_reading.ipynb #67c095e3
+# %% ../nbs/11_reading.ipynb #85a6a7e5
 COLUMNS = ['path', 'emotion', 'speaker', 'session', 'gender', 'text', 'duration']
 
 def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what else is known
@@ -99,7 +99,7 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
     more = [column for column in df if column not in [*COLUMNS, 'name', 'label']]
     return df.set_index('name').sort_index()[COLUMNS + more]
 
-# %% ../nbs/11_reading.ipynb #72ae89cc
+# %% ../nbs/11_reading.ipynb #791e8be3
 def _check_known_labels(raw:pd.DataFrame, corpus:Corpus):
     "Raise `CorpusError` for a label that is not in the corpus' documentation."
     unknown = sorted(set(raw.label).difference(corpus.labels))
@@ -116,7 +116,7 @@ def _check_names_differ(raw:pd.DataFrame, corpus:Corpus):
         raise CorpusError(f"{corpus.name}: two utterances of one name, {first} and {second}; "
                           f"keep one of them")
 
-# %% ../nbs/11_reading.ipynb #3058010f
+# %% ../nbs/11_reading.ipynb #1c2b2e48
 def rows_from_names(root:Path,     # the corpus' folder
                     parse:Callable # path -> label, speaker …; None: unknown; {}: not wanted
                    )->pd.DataFrame:
@@ -136,7 +136,7 @@ def rows_from_names(root:Path,     # the corpus' folder
             _check_same_recording(row['name'], twin, path)
     return reader_rows(rows, unlabelled)
 
-# %% ../nbs/11_reading.ipynb #4570892a
+# %% ../nbs/11_reading.ipynb #34d73647
 def reader_rows(rows:list,       # a dict for each utterance
                 unlabelled:list  # paths of recordings that have no label
                )->pd.DataFrame:  # the rows; `attrs['unlabelled']` has the paths
@@ -151,7 +151,7 @@ def _check_same_recording(name:str, twin:Path, path:Path):
         raise CorpusError(f"two recordings named {name}, and not the same: {twin} and {path}; "
                           f"keep one of them")
 
-# %% ../nbs/11_reading.ipynb #032a2f14
+# %% ../nbs/11_reading.ipynb #4c7921ca
 def read_text_table(path:Path,      # a CSV or TSV file
                     **kwargs        # for `pandas.read_csv`
                    )->pd.DataFrame: # all columns as text, nothing turned into NaN

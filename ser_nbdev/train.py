@@ -415,7 +415,7 @@ def _fixed_batches(view, labels, rows, batch_size, multiple):
 def _iterators(config, view, labels, fold):
     "Training batches that change, validation batches that don't."
     multiple = config.stack*(32 if keras.backend.backend()=='jax' else 1)    # JAX compiles anew for every length of a batch
-    training = BucketIterator(view, labels, fold.train, batch_size=config.batch_size, n_buckets=config.n_buckets, max_frames=config.max_frames or None, multiple=multiple, spare=multiple, seed=config.random_seed)
+    training = BucketIterator(view, labels, fold.train, batch_size=config.batch_size, n_buckets=config.n_buckets, strategy='buckets', max_frames=config.max_frames or None, multiple=multiple, spare=multiple, seed=config.random_seed)
     return (augmented(training, mix=config.mix, noise=config.noise),
             _fixed_batches(view, labels, fold.valid, config.batch_size, multiple) if len(fold.valid) else None)
 
