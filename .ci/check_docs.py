@@ -1,15 +1,17 @@
-"""Every exported name has a docstring, every argument a comment that the site shows (a docment).
+"""What a room offers to others is explained: each argument has a comment that the site shows.
 
 usage: python .ci/check_docs.py [--types]
 
-Exit 1 where anything is missing; --types: type hints, too.
+Exit 1 where anything is missing; --types: type hints, too. Every exported name has a docstring;
+classes, and functions that another room, notebook or script imports, have a comment (a docment) at
+each argument. A helper that only its own room uses needs none.
 
 Reads the sources only, by the rules of `fastcore.docments`: a comment belongs to the argument
 whose line it ends, else to the one below it; of several arguments in one line the last has it.
 What is returned is told beside its type, or, without one, beside the closing bracket; a class of
 our own tells for itself.
 """
-import ast, io, re, sys, tokenize
+import ast, io, json, re, sys, tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +42,36 @@ def exported(tree)->set:
     assigned = [n for n in tree.body if isinstance(n, ast.Assign)]
     lists = [n for n in assigned if name_of(n.targets[0]) == '__all__']
     return {name for node in lists for name in ast.literal_eval(node.value)}
+
+def code_of(path)->str:
+    "Python of a source file or a notebook, lines that are no Python left out."
+    text = path.read_text(encoding='utf-8')
+    if path.suffix == '.ipynb':
+        cells = json.loads(text)['cells']
+        text = '\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'code')
+    return re.sub(r'^(\s*)[%!].*$', r'\1pass', text, flags=re.M)
+
+def own_module(path)->str:
+    "The module that a notebook exports to, or that a file is."
+    if path.suffix != '.ipynb':
+        return path.stem
+    found = re.search(r'^#\|\s*default_exp\s+(\w+)', code_of(path), re.M)
+    return found[1] if found else path.stem
+
+def imported_names(path)->set: # (module, name)
+    "Names that a file imports from rooms other than its own."
+    found = set()
+    for node in ast.walk(ast.parse(code_of(path))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            room = node.module.removeprefix('ser_nbdev.')
+            if (node.level or room != node.module) and room != own_module(path):
+                found |= {(room, a.name) for a in node.names}
+    return found
+
+def offered()->set: # (module, name)
+    "Names that another room, notebook or script imports."
+    globs = ('ser_nbdev/[a-z]*.py', 'nbs/*.ipynb', 'benchmarks/*.py', '.ci/*.py')
+    return set().union(*(imported_names(p) for g in globs for p in ROOT.glob(g)))
 
 def inner_nodes(node):
     "The nodes of a function, without those of the functions inside it."
@@ -189,7 +221,12 @@ def patched_class(node)->str:
     patched = any(d.startswith('patch') for d in decorators_of(node))
     return name_of(node.args.args[0].annotation) if patched and node.args.args else ''
 
-def module_gaps(module, classes, types):
+def function_gaps(function, is_offered, classes, types):
+    "Of a helper only a missing docstring."
+    gaps = function.gaps(classes, types)
+    return gaps if is_offered else (gap for gap in gaps if gap == 'no docstring')
+
+def module_gaps(module, offers, classes, types):
     "(name, what is missing) for all that a module exports."
     for node in module.tree.body:
         if isinstance(node, ast.ClassDef) and node.name in module.public:
@@ -199,7 +236,9 @@ def module_gaps(module, classes, types):
         owner = patched_class(node)
         if node.name in module.public or owner in classes and is_public_method(node.name):
             name = f'{owner}.{node.name}' if owner else node.name
-            for gap in Function(module, node, bool(owner)).gaps(classes, types):
+            is_offered = bool(owner) or (module.name, node.name) in offers
+            function = Function(module, node, bool(owner))
+            for gap in function_gaps(function, is_offered, classes, types):
                 yield name, gap
 
 def main():
@@ -207,8 +246,9 @@ def main():
     modules = [Module(p) for p in paths]
     classes = {c for m in modules for c in m.public}
     types = '--types' in sys.argv
+    offers = offered()
     gaps = [f'{m.name}.{name}: {gap}' for m in modules
-            for name, gap in module_gaps(m, classes, types)]
+            for name, gap in module_gaps(m, offers, classes, types)]
     n_names = sum(len(m.public) for m in modules)
     summary = f'{n_names} exported names in {len(modules)} modules, {len(gaps)} gaps'
     print('\n'.join([*gaps, summary]))
