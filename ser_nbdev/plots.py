@@ -9,7 +9,7 @@ __all__ = ['ARM_COLOURS', 'DPI', 'CURVE_NAMES', 'PUBLISHED', 'new_axes', 'figure
            'palette_of', 'correlation_text', 'plot_attention', 'plot_weights', 'plot_hits_and_misses', 'plot_found',
            'plot_nothing', 'label_outer_axes', 'plot_embeddings']
 
-# %% ../nbs/42_plots.ipynb #b0b1d0a9
+# %% ../nbs/42_plots.ipynb #0391c214
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,14 +20,14 @@ from .metrics import confusion, ece, reliability
 from .statistics import rank_correlation, speaker_uar
 from .comparison import Comparison
 
-# %% ../nbs/42_plots.ipynb #01bcf4a4
+# %% ../nbs/42_plots.ipynb #386d42c4
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 else:
     Axes, Figure = 'Axes', 'Figure' # nbdev looks the names up when it makes the pages
 
-# %% ../nbs/42_plots.ipynb #1ee67458
+# %% ../nbs/42_plots.ipynb #967575f3
 ARM_COLOURS = ('#332288', '#999933') # no emotion's
 DPI = 150
 
@@ -43,15 +43,15 @@ def new_axes(width:float=9,  # of the figure, in inches
     _, axs = plt.subplots(rows, columns, **options)
     return axs
 
-# %% ../nbs/42_plots.ipynb #7d7435d4
+# %% ../nbs/42_plots.ipynb #b683df5c
 def figure_png(figure:'Figure',  # is closed
-               dpi:int=DPI,      # pixels per inch
+               dpi:int=None,     # pixels per inch (default: the figure's)
                colours:int=None, # draw with so many colours, for a smaller file (default: all)
               )->bytes:
     "A figure as a PNG image."
     import matplotlib.pyplot as plt
     png = io.BytesIO()
-    figure.savefig(png, format='png', dpi=dpi)
+    figure.savefig(png, format='png', dpi=dpi or figure.dpi)
     plt.close(figure)
     return png.getvalue() if colours is None else with_few_colours(png, colours)
 
@@ -71,7 +71,7 @@ def show_figures(colours:int=128 # in each picture
     for number in plt.get_fignums():
         display(Image(figure_png(plt.figure(number), colours=colours)))
 
-# %% ../nbs/42_plots.ipynb #567ebe24
+# %% ../nbs/42_plots.ipynb #bad2d9d5
 def curve_table(history:pd.DataFrame, # of one arm: a row for each epoch of each run
                 column:str,           # loss, uar or wa
                )->pd.DataFrame:       # columns epoch, part, value
@@ -95,7 +95,7 @@ def plot_curve(history:pd.DataFrame, # of one arm
                         color=colour, estimator='median', errorbar=('pi', 50), legend=False,
                         ax=ax)
 
-# %% ../nbs/42_plots.ipynb #d8d288e0
+# %% ../nbs/42_plots.ipynb #1a4adb9a
 CURVE_NAMES = dict(loss='cross-entropy', uar='UAR', wa='accuracy (WA)')
 
 def plot_curves(c:Comparison,              # what to draw
@@ -117,7 +117,7 @@ def plot_curves(c:Comparison,              # what to draw
     curve_legend(c, what, axs[0][0].figure)
     return axs
 
-# %% ../nbs/42_plots.ipynb #cb1da12d
+# %% ../nbs/42_plots.ipynb #772b93f8
 def plot_guess(c, column, ax):
     "A dotted line where guessing ends: chance, or the majority class."
     level = dict(uar=1/len(c.classes), wa=c.predictions.truth.value_counts(normalize=True).max())
@@ -135,7 +135,7 @@ def curve_legend(c, what, figure):
                for style, name in names.items()]
     figure.legend(handles=handles, loc='outside lower center', ncols=3)
 
-# %% ../nbs/42_plots.ipynb #3949585e
+# %% ../nbs/42_plots.ipynb #054fa12a
 PUBLISHED = dict(training=.45, validation=.42) # the original's README: accuracy with dropout
 
 def plot_original(c:Comparison, # run `original`
@@ -155,7 +155,7 @@ def plot_published(ax, right):
         ax.text(right, share, f'original, {part}: {share:.0%}', ha='right', va=side, fontsize=8,
                 color='#444444')
 
-# %% ../nbs/42_plots.ipynb #7c28c784
+# %% ../nbs/42_plots.ipynb #1d3630ea
 def plot_confusion(predictions:pd.DataFrame, # columns truth and predicted
                    classes:list,             # emotion codes, in this order
                    title:str='',             # of the axes
@@ -172,6 +172,7 @@ def plot_confusion(predictions:pd.DataFrame, # columns truth and predicted
                 square=True, xticklabels=names, yticklabels=names, annot_kws=dict(fontsize=8),
                 ax=ax)
     ax.tick_params(axis='x', rotation=40)
+    ax.tick_params(axis='y', rotation=0)
     ax.set(xlabel='predicted', ylabel='truth', title=title)
     return ax
 
@@ -185,7 +186,7 @@ def plot_confusions(c:Comparison, # what to draw
     axs[0].figure.suptitle(title)
     return axs[0].figure
 
-# %% ../nbs/42_plots.ipynb #7eed54b6
+# %% ../nbs/42_plots.ipynb #af8a5d35
 def plot_speakers(c:Comparison,   # what to draw
                   title:str='',   # of the axes
                   ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -206,7 +207,7 @@ def plot_speakers(c:Comparison,   # what to draw
     ax.legend(loc='center left', bbox_to_anchor=(1, .5))
     return ax
 
-# %% ../nbs/42_plots.ipynb #911de336
+# %% ../nbs/42_plots.ipynb #b7540075
 def plot_calibration(c:Comparison,   # what to draw
                      title:str='',   # of the axes
                      ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -230,7 +231,7 @@ def plot_calibration(c:Comparison,   # what to draw
         handle.set_sizes([40])
     return ax
 
-# %% ../nbs/42_plots.ipynb #542722e5
+# %% ../nbs/42_plots.ipynb #34738d83
 def plot_people(t:pd.DataFrame, # columns speaker, truth, model, people: see `beside_people`
                 title:str='',   # of the axes
                 ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -261,7 +262,7 @@ def correlation_text(t, within=None):
     "Such as +0.20 [+0.05, +0.34]."
     return '{:+.2f} [{:+.2f}, {:+.2f}]'.format(*rank_correlation(t, within))
 
-# %% ../nbs/42_plots.ipynb #ea7dc477
+# %% ../nbs/42_plots.ipynb #6d8fe0ef
 def plot_attention(y:np.ndarray,         # waveform at 16 kHz, `(n_samples,)`
                    weights:np.ndarray,   # attention over time, one for each step, `(n_steps,)`
                    title:str='',         # of the upper axes
@@ -290,13 +291,14 @@ def plot_weights(weights, seconds, colour, ax):
     ax.plot(middle, relative, color='black', lw=1)
     ax.set(ylim=(0, max(relative.max()*1.1, 2)), ylabel='attention\n(1: even)')
 
-# %% ../nbs/42_plots.ipynb #5e6144c8
+# %% ../nbs/42_plots.ipynb #14824b56
 def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attention: see `look`
                          paths:pd.Series,     # recording of each name
                          emotions:list,       # a row of pictures each
                         )->'Figure':          # the figure
     "Attention over a recognised recording (left) and a mistaken one, for each emotion."
-    axs = new_axes(9, 2.6*len(emotions), 2*len(emotions), 2, height_ratios=(1, 2)*len(emotions))
+    axs = new_axes(9, 2.6*len(emotions), 2*len(emotions), 2, height_ratios=(1, 2)*len(emotions),
+                   dpi=100)
     right = looked.predicted == looked.truth
     for i, emotion in enumerate(emotions):
         for j, (kind, chosen) in enumerate((('hit', right), ('miss', ~right))):
@@ -309,7 +311,7 @@ def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attentio
     label_outer_axes(axs[0, 0].figure)
     return axs[0, 0].figure
 
-# %% ../nbs/42_plots.ipynb #3498121f
+# %% ../nbs/42_plots.ipynb #e9ed2af4
 def plot_found(utterance, paths, pair):
     "One utterance on its pair of axes."
     from ser_nbdev.features import load_audio
@@ -336,7 +338,7 @@ def label_outer_axes(figure):
         if not place.is_last_row():
             ax.set_xlabel('')
 
-# %% ../nbs/42_plots.ipynb #21ef4c00
+# %% ../nbs/42_plots.ipynb #55d01e37
 def plot_embeddings(x:np.ndarray,         # vectors, `(n_rows, n_units)`
                     emotions:Sequence,    # of each row, codes
                     speakers:Sequence=(), # of each row; up to eleven have a marker each
