@@ -1,4 +1,4 @@
-"""The house rules that no other tool knows: pages, title cells, sizes, names that stand in one room only.
+"""House rules that no other tool knows: pages, title cells, sizes, names that stand in one room.
 
 usage: python .ci/house.py      exit 1 where one is broken; prints the size of each notebook
 """

@@ -120,7 +120,7 @@ def end_to_end(paths, repeat):
         for _ in range(repeat):
             for n in (10, 100):
                 shutil.rmtree(f'{d}/out{n}', ignore_errors=True)
-                r = watched(command, 'folder', f'{d}/{n}', f'{d}/out{n}', '--jobs', 2)
+                r = watched(command, '--corpus', 'folder', '--root', f'{d}/{n}', '--out', f'{d}/out{n}', '--jobs', 2)
                 best[n] = min(best.get(n, r), r)
     (t1, m1), (t10, m10) = best[10], best[100]
     say(f'ser_features, {audio/6:.0f} min, two processes: times real time', f'{10*audio/t1:.0f}', '>= 300', 10*audio/t1>=300)
@@ -147,4 +147,4 @@ if __name__=='__main__':
         end_to_end([Path(p) for p in df.path[::2]], 2)
     print('known F0')
     vowels()
-    print('The table of faults and the twenty kills are tests: nbdev_test --path nbs/12_store.ipynb')
+    print('The table of faults and the twenty kills are tests: nbdev_test --path nbs/24_store.ipynb')

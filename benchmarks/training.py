@@ -51,11 +51,12 @@ def torch_step(packed):
 
 def variant(name, model):
     "The model's bidirectional layer, computed in another way."
+    from ser_nbdev import fast_lstm
     keras, ops = model.keras, model.ops
     if name=='keras': return keras.layers.Bidirectional
     def parts(self, x, mask):
         m = ops.cast(ops.transpose(mask), 'float32')[...,None]
-        return ops.concatenate([ops.transpose(x, (1,0,2)), ops.ones_like(m), 1-m], -1), m, [model._weights(l.cell) for l in (self.forward_layer, self.backward_layer)]
+        return ops.concatenate([ops.transpose(x, (1,0,2)), ops.ones_like(m), 1-m], -1), m, [fast_lstm.fast_lstm_weights(l.cell) for l in (self.forward_layer, self.backward_layer)]
     class OneLoop(model.Bidirectional):
         "Both directions as one LSTM of twice the units, whose weights are block-diagonal gate by gate."
         def call(self, sequences, initial_state=None, mask=None, training=None):
@@ -63,7 +64,7 @@ def variant(name, model):
             def diagonal(a, b):
                 a, b = [ops.reshape(v, (v.shape[0], 4, -1)) for v in (a, b)]
                 return ops.reshape(ops.concatenate([ops.pad(a, ((0,b.shape[0]),(0,0),(0,0))), ops.pad(b, ((a.shape[0],0),(0,0),(0,0)))], -1), (a.shape[0]+b.shape[0], -1))
-            h = model._lstm(ops.concatenate([x, ops.flip(x, 0)], -1), diagonal(w[0][0], w[1][0]), diagonal(w[0][1], w[1][1]), False)
+            h = fast_lstm.fast_lstm(ops.concatenate([x, ops.flip(x, 0)], -1), diagonal(w[0][0], w[1][0]), diagonal(w[0][1], w[1][1]), False)
             u = h.shape[-1]//2
             return ops.transpose(ops.concatenate([h[...,:u], ops.flip(h[...,u:], 0)], -1)*m, (1,0,2))
     class Block(model.Bidirectional):

@@ -30,8 +30,9 @@ EMODB_TEXTS = dict(
 EMODB_MEN = ('03', '10', '11', '12', '15')
 
 # %% ../nbs/13_acted.ipynb #696acac1
-def parse_emodb(path:Path):
-    "What a file name of EmoDB tells; None if it is not one."
+def parse_emodb(path:Path    # a recording
+               )->dict|None: # label, speaker …; None if unknown
+    "What a file name of EmoDB tells."
     name = re.fullmatch(r'(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<label>[A-Z])[a-z]?', path.stem)
     if not name:
         return None
@@ -65,8 +66,9 @@ RAVDESS_NAME = re.compile(
     r'03-(?P<kind>\d\d)-(?P<label>\d\d)-(?P<intensity>\d\d)-(?P<text>\d\d)-\d\d'
     r'-(?P<actor>0[1-9]|1\d|2[0-4])')
 
-def parse_ravdess(path:Path):
-    "What a file name of RAVDESS tells; None if it is not one, {} for a song."
+def parse_ravdess(path:Path    # a recording
+                 )->dict|None: # label, speaker …; empty for a song; None if unknown
+    "What a file name of RAVDESS tells."
     name = RAVDESS_NAME.fullmatch(path.stem)
     if not name:
         return None
@@ -123,8 +125,9 @@ CREMA_D_NAME = re.compile(
     r'(?P<actor>10(?:0[1-9]|[1-8]\d|9[01]))_(?P<text>[A-Z]{3})_(?P<label>[A-Z]{3})'
     r'_(?P<intensity>LO|MD|HI|XX?)')
 
-def parse_crema_d(path:Path):
-    "What a file name of CREMA-D tells; None if it is not one."
+def parse_crema_d(path:Path    # a recording
+                 )->dict|None: # label, speaker …; None if unknown
+    "What a file name of CREMA-D tells."
     name = CREMA_D_NAME.fullmatch(path.stem)
     if not name:
         return None
@@ -156,16 +159,19 @@ CREMA_D = Corpus(
 # %% ../nbs/13_acted.ipynb #910f255d
 SAVEE_NAME = re.compile(r'(?P<speaker>DC|JE|JK|KL)_(?P<label>a|d|f|h|n|sa|su)(?P<number>\d\d)')
 
-def savee_script(label:str, number:int)->str:
-    "One value for all sentences that may be the same."
+def savee_script(label:str, # the emotion's letters
+                 number:int # of the sentence, 1 to 30
+                )->str:     # one value for all that may be the same
+    "Which sentence it is, as far as the name tells."
     if number < 4:
         return f'common{number:02}'
     if label == 'n' or number < 6:
         return 'neutral or specific'
     return f'{label}{number:02}'
 
-def parse_savee(path:Path):
-    "What a file name of SAVEE, with its folder's, tells; None if it is not one."
+def parse_savee(path:Path    # a recording
+               )->dict|None: # label, speaker …; None if unknown
+    "What a file name of SAVEE, with its folder's, tells."
     in_a_folder = SAVEE_NAME.fullmatch(f'{path.parent.name}_{path.stem}')
     name = in_a_folder or SAVEE_NAME.fullmatch(path.stem)
     if not name:
@@ -198,8 +204,9 @@ SAVEE = Corpus(
              'Machine Audition: Principles, Algorithms and Systems, 2010')
 
 # %% ../nbs/13_acted.ipynb #5e69ae40
-def parse_tess(path:Path):
-    "What a file name of TESS tells; None if it is not one."
+def parse_tess(path:Path    # a recording
+              )->dict|None: # label, speaker …; None if unknown
+    "What a file name of TESS tells."
     pattern = r'(?P<speaker>[OY]A)F?_(?P<word>.+)_(?P<label>[a-z]+)'
     name = re.fullmatch(pattern, path.stem, re.IGNORECASE)
     if not name:

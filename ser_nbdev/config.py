@@ -6,7 +6,7 @@
 __all__ = ['PRECISIONS', 'CHOICES', 'LIMITS', 'SHARES', 'ARCHITECTURE', 'RECIPES', 'OLD_RECIPES', 'CLUSTER_FORM', 'InputConfig',
            'TrainConfig', 'check_type', 'check_range', 'check_config', 'check_workers', 'cluster']
 
-# %% ../nbs/33_config.ipynb #b4b90f3b
+# %% ../nbs/33_config.ipynb #7de142ef
 import json, os, re
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -14,7 +14,7 @@ from math import isfinite
 from fastcore.basics import patch
 from .keras_setup import ATTENTION
 
-# %% ../nbs/33_config.ipynb #cd06dfc2
+# %% ../nbs/33_config.ipynb #fa92f132
 @dataclass(frozen=True)
 class InputConfig:
     "What a model sees of each frame."
@@ -23,7 +23,7 @@ class InputConfig:
 
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/33_config.ipynb #086ed377
+# %% ../nbs/33_config.ipynb #238c8a48
 @dataclass(frozen=True)
 class TrainConfig(InputConfig):
     "Everything that decides a training; the defaults are the original's numbers."
@@ -53,7 +53,7 @@ class TrainConfig(InputConfig):
     join_validation:bool = False  # train on the validation rows too (needs patience 0)
     random_seed:int = 0           # of weights, dropout and the order of the batches
 
-# %% ../nbs/33_config.ipynb #204d1ab6
+# %% ../nbs/33_config.ipynb #d230227e
 PRECISIONS = ('float32', 'mixed_float16', 'mixed_bfloat16')
 CHOICES = dict(
     normalise=('global', 'speaker', 'none'),
@@ -67,7 +67,7 @@ LIMITS = dict(
     random_seed=(0, 2**32-1))
 SHARES = ('dropout_rate', 'input_dropout', 'layer_dropout', 'weight_average')
 
-# %% ../nbs/33_config.ipynb #f110b7de
+# %% ../nbs/33_config.ipynb #b3e765ce
 def check_type(name:str, # field of `TrainConfig`
                value,    # what it is set to
                wanted:type, # bool, int, float or str
@@ -86,7 +86,7 @@ def check_type(name:str, # field of `TrainConfig`
         raise ValueError(f'{name}={value!r}: must be {what}')
     return wanted(value)
 
-# %% ../nbs/33_config.ipynb #0963f4dd
+# %% ../nbs/33_config.ipynb #2f42f904
 def check_range(name:str, # field of `TrainConfig`
                 value,    # of the right type
                ):
@@ -104,7 +104,7 @@ def check_range(name:str, # field of `TrainConfig`
     if low is not None and value<low:
         refuse(f'{low} or more')
 
-# %% ../nbs/33_config.ipynb #1d415c27
+# %% ../nbs/33_config.ipynb #f9b7fa89
 def check_config(config:TrainConfig # each field is made a plain Python value
                 ):
     "Refuse a configuration that cannot be trained."
@@ -116,7 +116,7 @@ def check_config(config:TrainConfig # each field is made a plain Python value
         raise ValueError(f'patience={config.patience} keeps the best epoch and '
             f'weight_average={config.weight_average} an average of many; set one of them to 0')
 
-# %% ../nbs/33_config.ipynb #f04462ea
+# %% ../nbs/33_config.ipynb #5662f087
 ARCHITECTURE = ('units', 'layers', 'attention', 'attn_length', 'dropout_rate', 'stack',
                 'input_dropout', 'layer_dropout', 'functionals', 'centred')
 
@@ -125,7 +125,7 @@ def architecture(self:TrainConfig)->dict: # arguments for `build_model`
     "The fields that shape the model."
     return {name: getattr(self, name) for name in ARCHITECTURE}
 
-# %% ../nbs/33_config.ipynb #bed51f74
+# %% ../nbs/33_config.ipynb #3b3e6965
 RECIPES = dict(
     original = dict(),
     gpu_script = dict(
@@ -140,7 +140,7 @@ RECIPES = dict(
         mix=.4, weight_average=.99, join_validation=True))
 OLD_RECIPES = dict(seed='original')
 
-# %% ../nbs/33_config.ipynb #e7f9a5ac
+# %% ../nbs/33_config.ipynb #ea142939
 @patch(cls_method=True)
 def recipe(cls:TrainConfig,
            name:str,  # key of `RECIPES`
@@ -168,7 +168,7 @@ def modern(cls:TrainConfig,
 
 TrainConfig.seed = TrainConfig.original # its name in version 0.1
 
-# %% ../nbs/33_config.ipynb #f861dd2a
+# %% ../nbs/33_config.ipynb #f278bc13
 CLUSTER_FORM = ('TF_CONFIG must read {"cluster": {"worker": ["host:port", ...]}, '
                 '"task": {"type": "worker", "index": K}}, with K from 0')
 

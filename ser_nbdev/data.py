@@ -6,7 +6,7 @@
 __all__ = ['SPEAKER_HELP', 'with_labels', 'classes_of', 'load_features', 'Rows', 'load_store', 'some_names', 'check_table',
            'check_matrices', 'check_training_data', 'corpus_root', 'reader_options']
 
-# %% ../nbs/25_data.ipynb #d2ec90b9
+# %% ../nbs/25_data.ipynb #451460af
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +18,13 @@ from .corpora import CORPORA, read_corpus
 from .folds import Fold, assert_no_leak
 from .labels import LABEL_SETS, CorpusError, in_vocabulary_order, relabel
 
-# %% ../nbs/25_data.ipynb #42756637
+# %% ../nbs/25_data.ipynb #d8e7fe6a
 if TYPE_CHECKING:
     from ser_nbdev.store import FeatureStore
 else:
     FeatureStore = 'FeatureStore' # nbdev looks the name up when it makes the pages
 
-# %% ../nbs/25_data.ipynb #a801129c
+# %% ../nbs/25_data.ipynb #0f1fb074
 def with_labels(frame:pd.DataFrame, # corpus table
                 labels:str          # key of `LABEL_SETS`
                )->pd.DataFrame:     # the rows that the label set keeps
@@ -42,13 +42,13 @@ def with_labels(frame:pd.DataFrame, # corpus table
                           'at least two emotions are needed')
     return kept
 
-# %% ../nbs/25_data.ipynb #08559cb5
+# %% ../nbs/25_data.ipynb #41f987ce
 def classes_of(frame:pd.DataFrame # corpus table
               )->list:            # emotion codes
     "The emotions that occur, in the vocabulary's order."
     return in_vocabulary_order(frame.emotion)
 
-# %% ../nbs/25_data.ipynb #58b20c73
+# %% ../nbs/25_data.ipynb #921ddd37
 def load_features(corpus:str,          # name in `CORPORA`
                   root:str|Path,       # its folder
                   features:str,        # feature set
@@ -65,7 +65,7 @@ def load_features(corpus:str,          # name in `CORPORA`
         raise CorpusError(f'{root}: none of the recordings could be read; see the report in {out}')
     return store, store.frame
 
-# %% ../nbs/25_data.ipynb #bfc70f6a
+# %% ../nbs/25_data.ipynb #1fbaa681
 class Rows:
     "Some utterances of a store, in the order of `rows`."
     def __init__(self,
@@ -89,7 +89,7 @@ def load_store(path:str|Path,    # folder of a feature store
     frame = with_labels(store.frame, labels)
     return Rows(store, store.frame.index.get_indexer(frame.index)), frame
 
-# %% ../nbs/25_data.ipynb #bafe6e7e
+# %% ../nbs/25_data.ipynb #e5e6b270
 def some_names(names:list # of utterances
               )->str:
     "The first eight of them."
@@ -118,7 +118,7 @@ def check_table(config_features:str, # feature set that the configuration names
         raise ValueError(f'all {len(frame)} utterances are labelled {frame.emotion.iloc[0]}; '
                          'at least two emotions are needed')
 
-# %% ../nbs/25_data.ipynb #d6a419ed
+# %% ../nbs/25_data.ipynb #bb6a5fec
 def check_matrices(features:Sequence,  # feature store, or anything indexable
                    frame:pd.DataFrame, # corpus table, rows aligned
                    rows:Sequence[int]  # which
@@ -138,7 +138,7 @@ def check_matrices(features:Sequence,  # feature store, or anything indexable
         raise ValueError(f'NaN or infinite features: {some_names(not_finite)}; '
                          'leave these recordings out, or extract them again')
 
-# %% ../nbs/25_data.ipynb #b6a42c46
+# %% ../nbs/25_data.ipynb #089b1d7d
 def check_training_data(config_features:str, # feature set that the configuration names
                         features:Sequence,   # feature store, or anything indexable
                         frame:pd.DataFrame,  # corpus table, rows aligned
@@ -154,7 +154,7 @@ def check_training_data(config_features:str, # feature set that the configuratio
     check_matrices(features, frame, np.concatenate(list(parts.values())))
     return fold
 
-# %% ../nbs/25_data.ipynb #3cf9f00a
+# %% ../nbs/25_data.ipynb #3441dcb2
 SPEAKER_HELP = ("regular expression whose first group is the speaker in a recording's path "
                 r"(corpus folder), such as '/(\w+?)_'")
 

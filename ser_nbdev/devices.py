@@ -6,7 +6,7 @@
 __all__ = ['jax_strategy', 'tensorflow_strategy', 'strategy_for', 'checked_devices', 'scope_of', 'has_gpu', 'UAR', 'WA', 'Adam',
            'make_optimiser', 'fresh_model', 'compiled_model', 'ready_model']
 
-# %% ../nbs/37_devices.ipynb #cd6bb9bb
+# %% ../nbs/37_devices.ipynb #35756ca2
 import contextlib
 from dataclasses import replace
 from functools import lru_cache
@@ -16,7 +16,7 @@ from .metrics import uar_of_counts, wa_of_counts
 from .model import build_model, keras, ops
 from .weights import computed_in
 
-# %% ../nbs/37_devices.ipynb #18b97b4e
+# %% ../nbs/37_devices.ipynb #5661f50c
 def jax_strategy(devices:tuple # names; empty: all
                 ):             # None on a single one
     "What spreads a training over devices on JAX."
@@ -46,7 +46,7 @@ def strategy_for(devices:tuple=() # names; empty: the cluster, else all GPUs
         return jax_strategy(devices)
     return tensorflow_strategy(devices) if backend=='tensorflow' else None
 
-# %% ../nbs/37_devices.ipynb #15e9edc3
+# %% ../nbs/37_devices.ipynb #5a8a59fc
 def checked_devices(devices # names; empty: whatever there is
                    )->tuple:
     "Names of devices that are there."
@@ -68,7 +68,7 @@ def has_gpu()->bool:
     "Whether Keras sees a GPU."
     return any('gpu' in name.lower() for name in keras.distribution.list_devices())
 
-# %% ../nbs/37_devices.ipynb #e25ac94c
+# %% ../nbs/37_devices.ipynb #7e063e48
 @keras.saving.register_keras_serializable('ser_nbdev')
 class UAR(keras.metrics.Metric):
     "Unweighted average recall over the classes that occur."
@@ -97,7 +97,7 @@ class WA(UAR):
     "Weighted accuracy. A row of weight 0 doesn't count, any other counts once."
     def result(self): return wa_of_counts(ops.convert_to_tensor(self.counts), ops)
 
-# %% ../nbs/37_devices.ipynb #06211fa6
+# %% ../nbs/37_devices.ipynb #0e61f870
 class Adam(keras.optimizers.Adam):
     "Keras' Adam, clipping the gradient of the whole batch, with an average of the weights so far."
     def _clip_gradients(self, grads):
@@ -124,7 +124,7 @@ def make_optimiser(config:TrainConfig # its clipping and averaging
     return Adam(1., global_clipnorm=config.clip_norm or None, use_ema=averaged,
                 ema_momentum=config.weight_average if averaged else .99)
 
-# %% ../nbs/37_devices.ipynb #bb5979df
+# %% ../nbs/37_devices.ipynb #36feb969
 def fresh_model(config:TrainConfig, # architecture, precision and seed
                 n_features:int,     # columns of the features
                 n_classes:int       # emotions
@@ -152,7 +152,7 @@ def compiled_model(config:TrainConfig, # architecture, precision and optimiser
         model.optimizer.build(model.trainable_variables)
     return model, [ops.convert_to_numpy(v) for v in model.optimizer.variables]
 
-# %% ../nbs/37_devices.ipynb #e573d2d8
+# %% ../nbs/37_devices.ipynb #f5ac1c87
 def ready_model(config:TrainConfig, # what to build
                 n_features:int,     # columns of the features
                 n_classes:int,      # emotions

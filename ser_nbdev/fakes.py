@@ -7,15 +7,16 @@ __all__ = ['IMPROVISED', 'SCRIPTED', 'EVALUATION_HEADER', 'EVALUATION_VOTES', 'M
            'WRITTEN_AS', 'FAKES', 'write_noise', 'iemocap_dialogues', 'fake_turns', 'fake_iemocap', 'fake_files',
            'fake_corpus']
 
-# %% ../nbs/19_fakes.ipynb #9266a534
+# %% ../nbs/19_fakes.ipynb #c8c45817
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from .reading import COLUMNS
 
-# %% ../nbs/19_fakes.ipynb #87e1ddc7
+# %% ../nbs/19_fakes.ipynb #cd3664d4
 def write_noise(path:Path, # wav or flac to write
                 i:int,     # number of the file; makes its content and its length its own
                )->float:   # duration in s
@@ -27,15 +28,14 @@ def write_noise(path:Path, # wav or flac to write
     sf.write(path, noise, 16_000)
     return n_samples/16_000
 
-# %% ../nbs/19_fakes.ipynb #43ef5e80
+# %% ../nbs/19_fakes.ipynb #341968f4
 def _truth_in_reading_order(truth:pd.DataFrame)->pd.DataFrame:
     "The truth as a reader would give it: the columns that all corpora have, then the others."
-    from ser_nbdev.reading import COLUMNS
     truth = truth.set_index('name').sort_index()
     others = [column for column in truth if column not in COLUMNS]
     return truth[COLUMNS + others]
 
-# %% ../nbs/19_fakes.ipynb #4eaf9cc0
+# %% ../nbs/19_fakes.ipynb #62c257de
 IMPROVISED = [f'impro0{i}' for i in range(1, 9)]
 SCRIPTED = ['script01_1', 'script01_2', 'script01_3', 'script02_1', 'script02_2',
             'script03_1', 'script03_2']
@@ -47,7 +47,7 @@ def iemocap_dialogues()->list: # 151 names such as Ses01F_impro01
              for scenario in scenarios for markers in 'FM' for session in range(1, 6)]
     return names + ['Ses05M_script01_1b']
 
-# %% ../nbs/19_fakes.ipynb #ca80f9ac
+# %% ../nbs/19_fakes.ipynb #dcf91443
 def _fake_transcription(i:int, dialogue:str)->str: # empty for one turn in 97
     if i%97==5:
         return ''
@@ -70,7 +70,7 @@ def _fake_turn(i:int, dialogue:str, label:str, number:Counter, ended:Counter, rn
                 start=round(start, 4), end=end,
                 valence=valence, arousal=arousal, dominance=dominance)
 
-# %% ../nbs/19_fakes.ipynb #72f9c288
+# %% ../nbs/19_fakes.ipynb #59391f59
 def fake_turns(counts:dict,              # label -> number of turns
                n_dialogues:int,          # how many of the 151 dialogues they are spread over
                rng:np.random.Generator,  # draws who says what and when
@@ -83,7 +83,7 @@ def fake_turns(counts:dict,              # label -> number of turns
              for i, label in enumerate(labels)]
     return pd.DataFrame(turns)
 
-# %% ../nbs/19_fakes.ipynb #c56197bc
+# %% ../nbs/19_fakes.ipynb #86bf79b0
 EVALUATION_HEADER = '% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]'
 EVALUATION_VOTES = ['C-E2:\tNeutral; Anger; Frustration;\t()',
                     'C-E4:\tOther;\t(\xe9nerv\xe9, [sic])',
@@ -102,7 +102,7 @@ def _fake_evaluation(turns:pd.DataFrame, line_end:str)->bytes: # of one EmoEvalu
         lines += EVALUATION_VOTES
     return line_end.join([*lines, '']).encode('latin-1')
 
-# %% ../nbs/19_fakes.ipynb #263b6c62
+# %% ../nbs/19_fakes.ipynb #e764e8e4
 MACOS_SHADOW = b'\x00\x05\x16\x07'
 
 def _fake_dialogue_files(session:Path, dialogue:str, turns:pd.DataFrame, line_end:str):
@@ -120,7 +120,7 @@ def _fake_dialogue_files(session:Path, dialogue:str, turns:pd.DataFrame, line_en
     transcription = '\r\n'.join([*lines, 'M: [LAUGHTER]'])
     (words/f'{dialogue}.txt').write_bytes(transcription.encode('latin-1'))
 
-# %% ../nbs/19_fakes.ipynb #8ede2c42
+# %% ../nbs/19_fakes.ipynb #04f34edb
 A_FEW_OF_EACH = dict(ang=9, hap=8, exc=8, sad=9, fru=12, neu=12, fea=3, dis=2, sur=3, oth=2, xxx=12)
 
 def _fake_recordings(root:Path, paths:list)->list: # durations in s
@@ -132,7 +132,7 @@ def _fake_recordings(root:Path, paths:list)->list: # durations in s
         shutil.copyfile(noises[i%50], path)
     return [seconds[i%50] for i in range(len(paths))]
 
-# %% ../nbs/19_fakes.ipynb #7a5e4eb3
+# %% ../nbs/19_fakes.ipynb #7c990681
 def fake_iemocap(root:str|Path,     # folder to make
                  counts:dict=None,  # label -> number of turns; None: a few of each
                  dialogues:int=12,  # how many of the release's 151 dialogues
@@ -149,7 +149,7 @@ def fake_iemocap(root:str|Path,     # folder to make
     truth['duration'] = _fake_recordings(root, truth.path)
     return _truth_in_reading_order(truth)
 
-# %% ../nbs/19_fakes.ipynb #7eb1fc4e
+# %% ../nbs/19_fakes.ipynb #8cf25480
 def fake_files(root:Path,     # folder to make
                lines:str,     # one line per file: path | emotion | speaker | gender | text | more
                *more:str,     # names of the further columns
@@ -166,7 +166,7 @@ def fake_files(root:Path,     # folder to make
         path.with_name(f'._{path.name}').write_bytes(MACOS_SHADOW)
     return truth
 
-# %% ../nbs/19_fakes.ipynb #adf0f4a0
+# %% ../nbs/19_fakes.ipynb #1f6e41ae
 EMODB_FILES = '''
 wav/03a01Wa.wav|ang|03|male|Der Lappen liegt auf dem Eisschrank.|a01
 wav/08a02Lb.wav|bor|08|female|Das will sie am Mittwoch abgeben.|a02
@@ -180,7 +180,7 @@ wav/14b09Nb.wav|neu|14|female|Ich will das eben wegbringen und dann mit Karl was
 def _fake_emodb(root):
     return fake_files(root, EMODB_FILES, 'script')
 
-# %% ../nbs/19_fakes.ipynb #93c355db
+# %% ../nbs/19_fakes.ipynb #b0dab6ac
 def _fake_ravdess(root):
     truth = fake_files(root, """
         Actor_01/03-01-01-01-01-01-01.wav|neu|01|male  |Kids are talking by the door.|01|normal
@@ -197,7 +197,7 @@ def _fake_ravdess(root):
     shutil.copy(truth.path[0], song)
     return truth
 
-# %% ../nbs/19_fakes.ipynb #455758fc
+# %% ../nbs/19_fakes.ipynb #19a1cc90
 def _fake_crema_d(root):
     lines = """
     AudioWAV/1001_DFA_ANG_XX.wav|ang|1001|male  |Don't forget a jacket.               |DFA|
@@ -209,7 +209,7 @@ def _fake_crema_d(root):
         """
     return fake_files(root, lines, 'script', 'intensity')
 
-# %% ../nbs/19_fakes.ipynb #a5eef114
+# %% ../nbs/19_fakes.ipynb #40b79896
 def _fake_savee(root):
     truth = fake_files(root, """
         DC/a01.wav |ang|DC|male|a01 |common01
@@ -223,7 +223,7 @@ def _fake_savee(root):
         """, 'script')
     return truth.assign(name=truth.speaker + '_' + truth.name)
 
-# %% ../nbs/19_fakes.ipynb #87c05e67
+# %% ../nbs/19_fakes.ipynb #c7440043
 def _fake_tess(root):
     truth = fake_files(root, """
         OAF_angry/OAF_back_angry.wav        |ang|OAF|female|Say the word back. |back
@@ -237,7 +237,7 @@ def _fake_tess(root):
     shutil.copytree(root/'OAF_angry', root/'again'/'OAF_angry')
     return truth
 
-# %% ../nbs/19_fakes.ipynb #0837e791
+# %% ../nbs/19_fakes.ipynb #d503f4f1
 def _fake_nemo(root):
     truth = fake_files(root/'samples', """
         WR0_surprised_64.wav|sur|WR0|male  |Zażółć „gęślą” jaźń.|64
@@ -255,7 +255,7 @@ def _fake_nemo(root):
     (root/'data.tsv').write_text('\n'.join([*lines, '']), encoding='utf-8')
     return truth
 
-# %% ../nbs/19_fakes.ipynb #7f403da5
+# %% ../nbs/19_fakes.ipynb #6cddcee9
 def _fake_folder(root):
     truth = fake_files(root, """
         Angry/anna_1.wav   |ang|||
@@ -268,7 +268,7 @@ def _fake_folder(root):
     names = [Path(path).relative_to(root).with_suffix('').as_posix() for path in truth.path]
     return truth.assign(name=names)
 
-# %% ../nbs/19_fakes.ipynb #a7e9b1ed
+# %% ../nbs/19_fakes.ipynb #f7bc6396
 WRITTEN_AS = dict(ang='Anger', neu='neutral', exc='excited', sur=' surprise')
 
 def _fake_manifest(table):
@@ -284,7 +284,7 @@ def _fake_manifest(table):
     rows[columns].to_csv(table, index=False)
     return truth
 
-# %% ../nbs/19_fakes.ipynb #5b5d749b
+# %% ../nbs/19_fakes.ipynb #f62cc69a
 FAKES = dict(iemocap=fake_iemocap, emodb=_fake_emodb, ravdess=_fake_ravdess, crema_d=_fake_crema_d,
              savee=_fake_savee, tess=_fake_tess, nemo=_fake_nemo, folder=_fake_folder,
              manifest=_fake_manifest)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KEPT_APART', 'Fold', 'sentences', 'text_groups', 'LeakError', 'known_values', 'values_to_keep_apart',
-           'assert_no_leak', 'check_by', 'unit_profiles', 'deal', 'balanced_groups', 'swap_gains', 'dealt_groups',
-           'random_groups', 'folds', 'fold_units', 'number_of_groups', 'ring_of_folds', 'without_repeated_sentences']
+           'assert_no_leak', 'unit_profiles', 'deal', 'balanced_groups', 'swap_gains', 'dealt_groups', 'random_groups',
+           'folds', 'ring_of_folds', 'without_repeated_sentences']
 
 # %% ../nbs/17_folds.ipynb #4365600c
 from dataclasses import dataclass, replace
@@ -55,8 +55,9 @@ KEPT_APART = dict(
 class LeakError(CorpusError):
     "Something that training has seen comes back in validation or test."
 
-def known_values(column:pd.Series)->pd.Series:
-    "Text without blanks at its ends, empty where nothing is known."
+def known_values(column:pd.Series # such as the speakers
+                )->pd.Series:     # without blanks at the ends, empty where nothing is known
+    "A column as text."
     return column.astype(object).where(column.notna(), '').astype(str).str.strip()
 
 def values_to_keep_apart(df:pd.DataFrame, # a corpus table
@@ -80,7 +81,7 @@ def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
                   ):
     "Raise `LeakError` where train, validation and test share a row, a file, or what they must not."
     by = by or fold.by
-    check_by(by)
+    _check_by(by)
     parts = dict(train=fold.train, validation=fold.valid, test=fold.test)
     _check_rows_exist(df, fold)
     for what, values in values_to_keep_apart(df, by).items():
@@ -94,7 +95,7 @@ def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
                                 f"folds(df, by={by!r}) makes folds without")
 
 # %% ../nbs/17_folds.ipynb #dbb28edb
-def check_by(by:str):
+def _check_by(by:str):
     "Raise `CorpusError` for a kind of fold that does not exist."
     if by not in KEPT_APART:
         raise CorpusError(f"by={by!r}: no such folds; there are {', '.join(KEPT_APART)}")
@@ -121,7 +122,7 @@ def unit_profiles(df:pd.DataFrame, # a corpus table
 # %% ../nbs/17_folds.ipynb #fc8a4fa4
 def deal(profiles:np.ndarray, # what each unit brings, `(n_units, n_columns)`
          k:int,               # groups
-         rng,                 # random generator
+         rng:np.random.Generator, # shuffles
          rounds:bool          # every group one unit a round; False: the largest units first
         )->tuple[np.ndarray,np.ndarray]: # group of each unit; what each group has, `(k, n_columns)`
     "Each unit to the group that has least of what it brings."
@@ -137,13 +138,14 @@ def deal(profiles:np.ndarray, # what each unit brings, `(n_units, n_columns)`
             members = np.bincount(group[group >= 0], minlength=k)
             free = np.flatnonzero(members == i//k)
         overlap = total[free] @ profiles[unit]
-        group[unit] = free[np.argmin(overlap)]
+        group[unit] = free[np.argmin(overlap.round(9))] # rounded: a tie is one on any processor
         total[group[unit]] += profiles[unit]
     return group, total
 
 # %% ../nbs/17_folds.ipynb #a31afc23
 def balanced_groups(profiles:np.ndarray, # what each unit brings, `(n_units, n_columns)`
-                    k:int, rng,          # groups; random generator
+                    k:int,               # groups
+                    rng:np.random.Generator, # deals
                     rounds:bool          # as `deal` has it
                    )->np.ndarray:        # group of each unit, `(n_units,)`
     "Deal, then swap the pair that lowers the groups' squared sums most, until none does."
@@ -152,14 +154,18 @@ def balanced_groups(profiles:np.ndarray, # what each unit brings, `(n_units, n_c
         return group
     while True:
         change = swap_gains(profiles, group, total)
-        u, v = np.unravel_index(np.argmin(change), change.shape)
+        u, v = np.unravel_index(np.argmin(change.round(9)), change.shape)
         if change[u, v] > -1e-9:
             return group
         total[group[u]] += profiles[v] - profiles[u]
         total[group[v]] += profiles[u] - profiles[v]
         group[[u, v]] = group[[v, u]]
 
-def swap_gains(profiles, group, total)->np.ndarray: # `(n_units, n_units)`, 0 within a group
+# %% ../nbs/17_folds.ipynb #97596231
+def swap_gains(profiles:np.ndarray, # what each unit brings, `(n_units, n_columns)`
+               group:np.ndarray,    # group of each unit, `(n_units,)`
+               total:np.ndarray     # what each group has, `(k, n_columns)`
+              )->np.ndarray:        # `(n_units, n_units)`, 0 within a group
     "Half of what the groups' squared sums change by if two units swap groups."
     overlap = profiles @ profiles.T
     own = profiles @ total.T
@@ -174,7 +180,8 @@ def swap_gains(profiles, group, total)->np.ndarray: # `(n_units, n_units)`, 0 wi
 def dealt_groups(df:pd.DataFrame, # a corpus table
                  units:pd.Series, # what is dealt, a value for each row
                  by:str,          # session, speaker or text
-                 k:int, rng       # groups; random generator
+                 k:int,           # groups
+                 rng:np.random.Generator # deals
                 )->list[tuple]:   # name and row positions of each group
     "Units in groups that look alike."
     names, profiles = unit_profiles(df, units)
@@ -189,7 +196,10 @@ def dealt_groups(df:pd.DataFrame, # a corpus table
         groups.append((name, np.flatnonzero(units.isin(units_of_group))))
     return groups
 
-def random_groups(df:pd.DataFrame, k:int, rng)->list[tuple]: # name and rows of each group
+def random_groups(df:pd.DataFrame, # a corpus table
+                  k:int,           # groups
+                  rng:np.random.Generator # shuffles
+                 )->list[tuple]:   # name and row positions of each group
     "Rows of every class dealt round in turn, with a name that says what they are."
     order = [rng.permutation(np.flatnonzero(df.emotion == emotion))
              for emotion in sorted(set(df.emotion))]
@@ -203,10 +213,10 @@ def folds(df:pd.DataFrame,   # a corpus table
           seed:int=0         # of the grouping, and of who validates for whom
          )->list[Fold]:      # k folds
     "Every group tests once and validates once; the others train."
-    check_by(by)
+    _check_by(by)
     known = df.assign(speaker=known_values(df.speaker), session=known_values(df.session))
-    units = fold_units(known, by)
-    k = number_of_groups(units, by, k)
+    units = _fold_units(known, by)
+    k = _number_of_groups(units, by, k)
     rng = np.random.default_rng(seed)
     if by == 'random':
         groups = random_groups(known, k, rng)
@@ -221,13 +231,13 @@ def folds(df:pd.DataFrame,   # a corpus table
     return made
 
 # %% ../nbs/17_folds.ipynb #22741a82
-def fold_units(df:pd.DataFrame, by:str)->pd.Series:
+def _fold_units(df:pd.DataFrame, by:str)->pd.Series:
     "What is dealt to the groups, a value for each row."
     if by == 'random':
         return pd.Series(df.index)
     return text_groups(df) if by == 'text' else df[by]
 
-def number_of_groups(units:pd.Series, by:str, k:int)->int:
+def _number_of_groups(units:pd.Series, by:str, k:int)->int:
     "How many groups there will be, checked."
     n = units.nunique()
     unknown = int((units == '').sum())
@@ -246,7 +256,7 @@ def number_of_groups(units:pd.Series, by:str, k:int)->int:
 # %% ../nbs/17_folds.ipynb #6c840a55
 def ring_of_folds(groups:list,  # name and row positions of each group
                   by:str,       # what the groups do not share
-                  rng           # random generator
+                  rng:np.random.Generator # shuffles the ring
                  )->list[Fold]: # one for each group
     "Each group tests, the next one on a shuffled ring validates, the others train."
     ring = rng.permutation(len(groups))
@@ -259,7 +269,9 @@ def ring_of_folds(groups:list,  # name and row positions of each group
     return made
 
 # %% ../nbs/17_folds.ipynb #73f29bc6
-def without_repeated_sentences(df:pd.DataFrame, fold:Fold)->Fold:
+def without_repeated_sentences(df:pd.DataFrame, # a corpus table
+                               fold:Fold        # a fold by text
+                              )->Fold:          # with fewer rows to train and validate on
     "The fold without turns to train and validate on whose very words come again later."
     words = sentences(df)
 

@@ -62,12 +62,14 @@ def parse_utterance(line:str,  # one line, without blanks around it
     return dict(name=name, label=label) | turn_columns(name) | times | ratings
 
 # %% ../nbs/12_iemocap.ipynb #469565a1
-def lines_of(data:bytes)->list[str]:
+def lines_of(data:bytes    # content of a file
+            )->list[str]:  # its lines, without their ends
     "Lines of a text in Latin-1."
     return re.split(r'\r\n|\r|\n', data.decode('latin-1'))
 
-def is_utterance(line:str)->bool:
-    "Whether a line of a label file is meant to be an utterance; `%` starts a heading."
+def is_utterance(line:str # of a label file, without blanks around it
+                )->bool:  # whether it is meant to be one
+    "A line that starts with a bracket or names a turn; `%` starts a heading."
     names_a_turn = line.startswith('[') or re.search(r'Ses\d\d[FM]_', line)
     return bool(names_a_turn) and not line.startswith('%')
 
@@ -101,7 +103,7 @@ def parse_transcription(data:bytes       # content of one `dialog/transcriptions
 
 # %% ../nbs/12_iemocap.ipynb #96d2ca5a
 def session_folders(root:Path   # the release, or the folder around it
-                   )->list[Path]:
+                   )->list[Path]: # sorted
     "`Session1` …, in `root` or one level below."
     for pattern in ('Session*', '*/Session*'):
         found = sorted(root.glob(pattern))
@@ -110,8 +112,9 @@ def session_folders(root:Path   # the release, or the folder around it
             return sessions
     return []
 
-def session_recordings(session:Path)->tuple[dict,list]:
-    "Recordings of a session by turn, and copies of them further down, which are not used."
+def session_recordings(session:Path       # folder of one session
+                      )->tuple[dict,list]: # turn -> path; copies further down, which are not used
+    "Recordings of a session."
     by_turn, copies = {}, []
     found = audio_files(session/'sentences'/'wav')
     for path in sorted(found, key=lambda path: len(path.parts)):
@@ -124,7 +127,7 @@ def session_recordings(session:Path)->tuple[dict,list]:
 # %% ../nbs/12_iemocap.ipynb #d975c0d6
 def session_rows(session:Path,   # folder of one session
                  recordings:dict # turn -> path; the ones used are taken out
-                )->list[dict]:
+                )->list[dict]:   # name, label, path and what else is known
     "A row for each labelled turn of one session."
     rows = []
     for file in sorted((session/'dialog'/'EmoEvaluation').glob('*.txt')):

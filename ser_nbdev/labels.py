@@ -7,6 +7,7 @@ __all__ = ['EMOTIONS', 'COLOURS', 'USUAL_WORDS', 'SYNONYMS', 'FOUR', 'SIX', 'SEE
            'CorpusError', 'label_set', 'relabel']
 
 # %% ../nbs/10_labels.ipynb #64b99ddc
+from collections.abc import Iterable
 import pandas as pd
 
 # %% ../nbs/10_labels.ipynb #78310757
@@ -22,8 +23,8 @@ COLOURS = dict(
     oth='#B0B0B0', xxx='#D0D0D0')
 
 # %% ../nbs/10_labels.ipynb #725da9da
-def in_vocabulary_order(emotions # codes, or labels of your own
-                       )->list:  # each once; the vocabulary's first, then the others by name
+def in_vocabulary_order(emotions:Iterable # codes, or labels of your own
+                       )->list:           # each once; the vocabulary's first, then others by name
     "Labels in the order of `EMOTIONS`."
     found = set(emotions)
     return [code for code in EMOTIONS if code in found] + sorted(found.difference(EMOTIONS))

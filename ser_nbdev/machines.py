@@ -6,7 +6,7 @@
 __all__ = ['WorkerLost', 'lost_machines_named', 'from_first', 'start_together', 'cluster_step', 'Shards', 'epoch_logs',
            'fit_cluster']
 
-# %% ../nbs/39_machines.ipynb #61117997
+# %% ../nbs/39_machines.ipynb #3b98c17f
 import copy, json
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ from .metrics import uar_of_counts, wa_of_counts
 from .runs import Run, run_differences
 from .files import whole_file
 
-# %% ../nbs/39_machines.ipynb #a4a289bc
+# %% ../nbs/39_machines.ipynb #116a189a
 class WorkerLost(RuntimeError):
     "Another machine of the cluster has gone."
 
@@ -32,7 +32,7 @@ def lost_machines_named():
         raise WorkerLost(f'another machine of TF_CONFIG has gone ({type(e).__name__}); '
                          'start it again, and the run goes on') from None
 
-# %% ../nbs/39_machines.ipynb #7897bf00
+# %% ../nbs/39_machines.ipynb #02cf2fb8
 def from_first(strategy, # of several machines
                data:bytes # what this machine has
               )->bytes:
@@ -51,7 +51,7 @@ def from_first(strategy, # of several machines
     mine = np.frombuffer(data.ljust(n, b'\0')[:n], np.uint8)
     return share(mine).astype(np.uint8).tobytes()
 
-# %% ../nbs/39_machines.ipynb #47c23338
+# %% ../nbs/39_machines.ipynb #ff8a8217
 def start_together(strategy, # of several machines
                    out:Path  # folder of this machine's run, with its `config.json`
                   ):
@@ -69,7 +69,7 @@ def start_together(strategy, # of several machines
         with whole_file(out/'checkpoint/state.npz') as f:
             f.write(state)
 
-# %% ../nbs/39_machines.ipynb #30003846
+# %% ../nbs/39_machines.ipynb #c4ad6ed1
 def cluster_step(strategy,       # of several machines
                  model,          # compiled, made for this strategy
                  class_weights   # float (n_classes,); None: all alike
@@ -95,7 +95,7 @@ def cluster_step(strategy,       # of several machines
     run = tf.function(lambda *batch: strategy.run(replica, args=batch), reduce_retracing=True)
     return lambda *batch: strategy.experimental_local_results(run(*batch))[0].numpy()
 
-# %% ../nbs/39_machines.ipynb #73dfdb18
+# %% ../nbs/39_machines.ipynb #2bd0fd34
 class Shards:
     "A training's batches, cut into one part for each replica."
     def __init__(self,
@@ -129,7 +129,7 @@ class Shards:
         def value(context): return tf.constant(part_of(context)[position])
         return self.strategy.experimental_distribute_values_from_function(value)
 
-# %% ../nbs/39_machines.ipynb #85e2d869
+# %% ../nbs/39_machines.ipynb #773df2c6
 def epoch_logs(totals:np.ndarray, # loss times utterances, then the counts, flat
                validation:dict    # loss, uar, wa; may be empty
               )->dict:            # as Keras' `fit` gives them to callbacks
@@ -140,7 +140,7 @@ def epoch_logs(totals:np.ndarray, # loss times utterances, then the counts, flat
                     wa=wa_of_counts(counts))
     return training | {f'val_{name}': score for name, score in validation.items()}
 
-# %% ../nbs/39_machines.ipynb #17e8faf4
+# %% ../nbs/39_machines.ipynb #d052b2ea
 def fit_cluster(model,         # compiled, made for `strategy`
                 single,        # the same, compiled on one device, which validates
                 training,      # `BucketIterator`

@@ -7,7 +7,9 @@ __all__ = ['installed', 'argument_types', 'written_types', 'as_written', 'stars'
            'argument_table', 'Table', 'fold_source']
 
 # %% ../nbs/59_pages.ipynb #d2dcd01e
-import ast, inspect, re
+import ast
+import inspect
+import re
 from functools import reduce
 from importlib import import_module
 from textwrap import dedent
@@ -26,7 +28,7 @@ def installed(sym:object # function or class, maybe defined in a notebook's cell
             return reduce(getattr, name.split('.'), import_module(module))
     return sym
 
-# %% ../nbs/59_pages.ipynb #b63b4295
+# %% ../nbs/59_pages.ipynb #8a7c9ebe
 def argument_types(
     node:ast.FunctionDef # a function's syntax tree
    )->dict: # text of each annotation by argument; `return` for the result
@@ -37,7 +39,7 @@ def argument_types(
         types['return'] = ast.unparse(node.returns)
     return types
 
-# %% ../nbs/59_pages.ipynb #ffdae17e
+# %% ../nbs/59_pages.ipynb #c499b31a
 def written_types(sym:object # function, class or dataclass
                  )->dict:    # text of each annotation by argument or field; `return` for the result
     "Types as the source has them; empty where there is no source."
@@ -53,7 +55,7 @@ def written_types(sym:object # function, class or dataclass
         return argument_types(init[0])
     return {n.target.id: ast.unparse(n.annotation) for n in body if isinstance(n, ast.AnnAssign)}
 
-# %% ../nbs/59_pages.ipynb #cb14e4ae
+# %% ../nbs/59_pages.ipynb #82af3181
 def as_written(text:str # a docstring or a comment
               )->str:   # Markdown that shows it unchanged
     "Escapes Markdown's special characters outside of code and links."
@@ -61,7 +63,7 @@ def as_written(text:str # a docstring or a comment
     pieces[::2] = [re.sub(r'([\\\[\]*|<~^$@])', r'\\\1', p) for p in pieces[::2]]
     return ''.join(pieces)
 
-# %% ../nbs/59_pages.ipynb #c642990a
+# %% ../nbs/59_pages.ipynb #5d31fcbe
 def stars(parameter:inspect.Parameter # of a signature
          )->str: # `*`, `**` or nothing
     "What stands before the name of `*args` and `**kwargs`."
@@ -86,7 +88,7 @@ def argument_text(
         return text
     return f'{text}={getattr(default, "__name__", repr(default))}'
 
-# %% ../nbs/59_pages.ipynb #015407ed
+# %% ../nbs/59_pages.ipynb #7029e92b
 def short_signature(
     name:str,  # to be shown
     sym:object # function or class
@@ -106,7 +108,7 @@ def short_signature(
         return line
     return f'{name}(\n' + ''.join(f'    {a},\n' for a in arguments) + f'){arrow}'
 
-# %% ../nbs/59_pages.ipynb #7d922437
+# %% ../nbs/59_pages.ipynb #2f11f7fb
 def argument_table(sym:object # function or class
                   )->str:     # Markdown; empty where nothing is said
     "What each argument means, and what comes back."
@@ -136,7 +138,7 @@ class Table(BasicMarkdownRenderer):
                  as_written(self.docs or ''), argument_table(self.sym) if signature else '']
         return '\n\n'.join(p for p in parts if p)
 
-# %% ../nbs/59_pages.ipynb #fe8e1b6b
+# %% ../nbs/59_pages.ipynb #a6b8c423
 def fold_source(cell:object): # of a notebook on its way to the site
     "The source of a cell marked `exports` is folded; `settings.ini` names this processor."
     if cell.cell_type != 'code':

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Tally', 'following', 'n_processes', 'train_with_tally', 'train_beside', 'train_in_turn', 'train_all']
 
-# %% ../nbs/38_parallel.ipynb #a3a4d074
+# %% ../nbs/38_parallel.ipynb #d94f3681
 import os, tempfile, threading, time, warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +19,7 @@ from .config import cluster
 from .devices import has_gpu
 from .train import train
 
-# %% ../nbs/38_parallel.ipynb #db1488a9
+# %% ../nbs/38_parallel.ipynb #5778d742
 class Tally:
     "Stands for a progress bar in another process: a byte in a file for each epoch."
     def __init__(self,
@@ -36,7 +36,7 @@ class Tally:
 
     def set_postfix_str(self, text): pass
 
-# %% ../nbs/38_parallel.ipynb #e954731f
+# %% ../nbs/38_parallel.ipynb #f97b0df4
 @contextmanager
 def following(tally:Tally, # what the other processes write to
               bar:tqdm     # moved to where the tally is
@@ -55,7 +55,7 @@ def following(tally:Tally, # what the other processes write to
         done.set()
         thread.join()
 
-# %% ../nbs/38_parallel.ipynb #0012490c
+# %% ../nbs/38_parallel.ipynb #49710fc1
 def n_processes(jobs:int # -1: one per core
                )->int:
     "How many processes `jobs` asks for."
@@ -87,7 +87,7 @@ def train_beside(tasks, features, frame, jobs, bar):
             raise RuntimeError('a process was ended from outside (out of memory?); '
                                'run again with fewer jobs, what is finished is kept') from e
 
-# %% ../nbs/38_parallel.ipynb #8c14dd21
+# %% ../nbs/38_parallel.ipynb #2590e893
 def train_in_turn(tasks, features, frame, bar):
     "Runs one after the other in this process."
     runs, done = [], 0

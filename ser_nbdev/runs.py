@@ -6,7 +6,7 @@
 __all__ = ['RUN_FILES', 'Run', 'row_hashes', 'data_hash', 'described_run', 'comparable', 'run_differences', 'remove_run',
            'write_json', 'write_csv', 'open_run', 'Checkpoint']
 
-# %% ../nbs/36_runs.ipynb #a96a696d
+# %% ../nbs/36_runs.ipynb #aee8eddb
 import hashlib, json, shutil, warnings, zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from .config import TrainConfig
 from .files import whole_file
 from .weights import read_weights, rebuilt_model
 
-# %% ../nbs/36_runs.ipynb #7ba594e0
+# %% ../nbs/36_runs.ipynb #e76813c1
 class Run:
     "A run's folder, read."
     def __init__(self,
@@ -48,7 +48,7 @@ class Run:
     def __repr__(self):
         return f'Run({self.path.name}, {"finished" if self.finished else "unfinished"})'
 
-# %% ../nbs/36_runs.ipynb #f3c4fbcc
+# %% ../nbs/36_runs.ipynb #217790b6
 @patch(as_prop=True)
 def config(self:Run)->TrainConfig:
     "How it was trained."
@@ -75,7 +75,7 @@ def predictions(self:Run)->pd.DataFrame: # a row per utterance: name, speaker, t
     text = dict(name=str, speaker=str, truth=str)
     return pd.read_csv(self.path/'predictions.csv', dtype=text, keep_default_na=False)
 
-# %% ../nbs/36_runs.ipynb #13f17c4a
+# %% ../nbs/36_runs.ipynb #eeaf3fd5
 @patch
 def model(self:Run): # Keras model, not compiled
     "The trained model, built from `config.json`, with the weights beside it."
@@ -86,7 +86,7 @@ def model(self:Run): # Keras model, not compiled
         raise ValueError(f'{self.path}: the weights cannot be used ({reason}); '
                          'train again, or get the whole folder') from None
 
-# %% ../nbs/36_runs.ipynb #c0672983
+# %% ../nbs/36_runs.ipynb #18f58615
 def row_hashes(features:Sequence,  # feature store, or anything indexable
                frame:pd.DataFrame, # corpus table, rows aligned
               )->list:             # a text per row
@@ -106,7 +106,7 @@ def data_hash(features:Sequence,  # feature store, or anything indexable
     parts = [table.iloc[rows].to_csv() for rows in (fold.train, fold.valid, fold.test)]
     return hashlib.blake2b('\0'.join(parts).encode(), digest_size=8).hexdigest()
 
-# %% ../nbs/36_runs.ipynb #b3cc01ad
+# %% ../nbs/36_runs.ipynb #de85cb2e
 def described_run(config:TrainConfig, # how to train
                   features:Sequence,  # feature store, or anything indexable
                   frame:pd.DataFrame, # corpus table, rows aligned
@@ -132,7 +132,7 @@ def described_run(config:TrainConfig, # how to train
             keras=keras.__version__, backend=keras.backend.backend(),
             numpy=np.__version__, ser_nbdev=version('ser_nbdev')))
 
-# %% ../nbs/36_runs.ipynb #cd71c09a
+# %% ../nbs/36_runs.ipynb #6eaa29c4
 def comparable(info:dict # `config.json`
               )->dict:   # name -> value
     "What two runs must share to be the same run."
@@ -152,7 +152,7 @@ def run_differences(there:dict, # `config.json` of a folder
     differing = [name for name in new if old.get(name)!=new[name]]
     return '; '.join(f'{name} ({old.get(name)} there, {new[name]} here)' for name in differing)
 
-# %% ../nbs/36_runs.ipynb #9bb985eb
+# %% ../nbs/36_runs.ipynb #2747f9b2
 RUN_FILES = ('metrics.json', 'config.json', 'history.csv', 'predictions.csv',
              'model.weights.h5', 'model.keras')
 
@@ -178,7 +178,7 @@ def write_csv(path:Path,         # file
     with whole_file(path) as f:
         f.write(table.to_csv(index=False).encode())
 
-# %% ../nbs/36_runs.ipynb #6f22ae05
+# %% ../nbs/36_runs.ipynb #db4fd865
 def open_run(out:str|Path,    # folder
              info:dict,       # from `described_run`
              resume:bool=True # False: start again, whatever the folder holds
@@ -200,7 +200,7 @@ def open_run(out:str|Path,    # folder
                          'choose another folder, or remove this one')
     return out
 
-# %% ../nbs/36_runs.ipynb #9ac5b78c
+# %% ../nbs/36_runs.ipynb #e88b618a
 class Checkpoint:
     "The state of a training after each epoch, on disk, and the best weights so far."
     def __init__(self,
@@ -226,7 +226,7 @@ class Checkpoint:
             return False
         return len(self.history)-1 - self.best_epoch >= self.patience
 
-# %% ../nbs/36_runs.ipynb #af37c18e
+# %% ../nbs/36_runs.ipynb #6b59d9c3
 @patch
 def add_epoch(self:Checkpoint,
               logs:dict,    # loss, uar, wa, and the same of validation
@@ -244,7 +244,7 @@ def add_epoch(self:Checkpoint,
     with whole_file(self.path) as f:
         np.savez(f, history=json.dumps(self.history), **arrays)
 
-# %% ../nbs/36_runs.ipynb #3b5a1c48
+# %% ../nbs/36_runs.ipynb #51849803
 @patch
 def read(self:Checkpoint)->list: # arrays of everything; empty if there is nothing to go on with
     "Put history and best weights back, and give the state."

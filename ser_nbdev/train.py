@@ -76,7 +76,7 @@ class Batches(keras.utils.PyDataset):
         weight = np.ones(len(y), np.float32) if self.weights is None else self.weights[y]
         return pad_rows(x, mask, y, weight, self.divisor)
 
-# %% ../nbs/03_train_multigpu.ipynb #7dd3d37c
+# %% ../nbs/03_train_multigpu.ipynb #4674f5af
 def class_weights_of(labels:np.ndarray # index of each utterance's class, (n,)
                     )->np.ndarray:     # float (n_classes,), one on average over utterances
     "Weight of each class: the inverse of its frequency."
@@ -92,7 +92,7 @@ def learning_rate(config:TrainConfig, # its schedule
         return config.learning_rate
     return config.learning_rate*.5*(1+np.cos(np.pi*epoch/config.epochs))
 
-# %% ../nbs/03_train_multigpu.ipynb #2278d248
+# %% ../nbs/03_train_multigpu.ipynb #783eea74
 class PlanEpoch(keras.callbacks.Callback):
     "Plans an epoch's batches as it begins; Keras' own `on_epoch_end` comes before the first, too."
     def __init__(self,
@@ -196,7 +196,7 @@ class Curves(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None): self.draw()
 
-# %% ../nbs/03_train_multigpu.ipynb #c81e03a5
+# %% ../nbs/03_train_multigpu.ipynb #25527e46
 class Training:
     "What one training works with."
     def __init__(self, config, view, frame, fold, out, devices):
@@ -228,7 +228,7 @@ class Training:
             self.validation = fixed_batches(self.view, self.labels, self.fold.valid,
                                             c.batch_size, multiple)
 
-# %% ../nbs/03_train_multigpu.ipynb #e463f3a5
+# %% ../nbs/03_train_multigpu.ipynb #38f50c69
 @patch
 def restore(self:Training)->int: # epochs that are behind it
     "Go on where a checkpoint ends."
@@ -255,7 +255,7 @@ def callbacks(self:Training, bar, curves, tensorboard)->list:
         made.append(keras.callbacks.TensorBoard(self.out/'tensorboard'))
     return made
 
-# %% ../nbs/03_train_multigpu.ipynb #2742c355
+# %% ../nbs/03_train_multigpu.ipynb #6f1e610b
 @patch
 def fit(self:Training,
         start:int,     # first epoch, from 0
@@ -299,7 +299,7 @@ def predict_logits(model:keras.Model,  # from `build_model`
     position = {row: i for i, row in enumerate(np.concatenate(it.plan))}
     return logits[[position[row] for row in rows]]
 
-# %% ../nbs/03_train_multigpu.ipynb #0b50e7e0
+# %% ../nbs/03_train_multigpu.ipynb #20891ef9
 @patch
 def final_model(self:Training)->keras.Model:
     "The model to keep, on one device: averaged weights, or the best, if the configuration says so."
@@ -330,7 +330,7 @@ def score_part(self:Training,
     return probabilities, dict(uar=uar(truth, predicted), wa=wa(truth, predicted),
                                loss=cross_entropy(probabilities, truth))
 
-# %% ../nbs/03_train_multigpu.ipynb #8f1a53d1
+# %% ../nbs/03_train_multigpu.ipynb #eb8f95d8
 @patch
 def finish(self:Training):
     "Score every part and write the run's files; `metrics.json`, last, marks it as finished."
@@ -406,7 +406,7 @@ def train(config:TrainConfig,      # everything that decides the training
     training.complete(bar, curves, tensorboard)
     return Run(out)
 
-# %% ../nbs/03_train_multigpu.ipynb #e8e38c44
+# %% ../nbs/03_train_multigpu.ipynb #2d6ddd79
 @patch
 def complete(self:Training, bar, curves, tensorboard):
     "From the last checkpoint to the finished run."
@@ -420,7 +420,7 @@ def complete(self:Training, bar, curves, tensorboard):
             self.fit(start, self.callbacks(bar, curves, tensorboard))
     self.finish()
 
-# %% ../nbs/03_train_multigpu.ipynb #22abcd3a
+# %% ../nbs/03_train_multigpu.ipynb #90515b8a
 MOVED = dict(
     cli='ser_train', config='RECIPES PRECISIONS', parallel='train_all', labels='LABEL_SETS',
     data='SPEAKER_HELP Rows corpus_root load_features load_store reader_options',
