@@ -5,21 +5,21 @@
 # %% auto #0
 __all__ = ['PRETRAINED', 'write_bundle', 'check_class_names', 'check_feature_set', 'read_bundle']
 
-# %% ../nbs/50_bundle.ipynb #409c146b
+# %% ../nbs/50_bundle.ipynb #6fef5459
 import json, re, zipfile
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from .config import CHOICES
-from .features import feature_set
+from .feature_sets import feature_set
 from .files import whole_file
 from .keras_setup import KerasSetupError
 from .weights import rebuilt_model, weight_bytes
 
-# %% ../nbs/50_bundle.ipynb #4b5b6055
+# %% ../nbs/50_bundle.ipynb #388284ed
 PRETRAINED = Path(str(files('ser_nbdev')))/'emodb.ser'
 
-# %% ../nbs/50_bundle.ipynb #0ff012a8
+# %% ../nbs/50_bundle.ipynb #c4087faf
 def _write_members(file, info, models):
     "The zip: `bundle.json`, and the weights of each model."
     with zipfile.ZipFile(file, 'w') as z:
@@ -29,7 +29,7 @@ def _write_members(file, info, models):
         for i,model in enumerate(models):
             put(f'{i}.weights.h5', weight_bytes(model))
 
-# %% ../nbs/50_bundle.ipynb #2157e2e4
+# %% ../nbs/50_bundle.ipynb #73ad08ab
 def write_bundle(path:str|Path, # of the file, such as `angry.ser`
                  info:dict,     # what `bundle.json` holds
                  models:list,   # Keras models of one architecture
@@ -45,7 +45,7 @@ def write_bundle(path:str|Path, # of the file, such as `angry.ser`
         _write_members(f, info, models)
     return path
 
-# %% ../nbs/50_bundle.ipynb #b4be4def
+# %% ../nbs/50_bundle.ipynb #77b78504
 _CLASS_NAME = re.compile(r'[^\W_][\w -]{0,31}')
 _COLUMN_NAMES = ('path', 'start', 'end', 'label')
 
@@ -60,7 +60,7 @@ def check_class_names(classes:list # names of the classes
                          'blanks, - and _, the first a letter or digit, and is not path, start, '
                          'end or label; rename it (relabel) and train again')
 
-# %% ../nbs/50_bundle.ipynb #6381085c
+# %% ../nbs/50_bundle.ipynb #24d3836e
 def check_feature_set(info:dict # what `bundle.json` holds
                      )->None:   # raises ValueError
     "Refuse features that this version of the package does not compute."
@@ -75,7 +75,7 @@ def check_feature_set(info:dict # what `bundle.json` holds
                          'recogniser takes them as they are; '
                          'extract without trim_db and train again')
 
-# %% ../nbs/50_bundle.ipynb #da581c9a
+# %% ../nbs/50_bundle.ipynb #b3194c0f
 def _check_recipe(info):
     "Refuse a recipe, features or classes that a recogniser cannot use."
     recipe, features, classes = info['recipe'], info['features'], info['classes']
@@ -91,7 +91,7 @@ def _check_recipe(info):
     if len(set(classes)) < len(classes):
         raise ValueError('its classes are not all different')
 
-# %% ../nbs/50_bundle.ipynb #19d3106b
+# %% ../nbs/50_bundle.ipynb #9d6d82b3
 def _check_normalisation(info, n_models):
     "Refuse normalisations that do not fit the models, the recipe or the features."
     cmvns, normalise = info['cmvns'], info['recipe']['normalise']
@@ -111,7 +111,7 @@ def _is_valid_cmvn(cmvn, n_features):
         return False
     return bool((np.abs(mean) < 1e6).all() and (std > 1e-6).all() and (std < 1e6).all())
 
-# %% ../nbs/50_bundle.ipynb #6485efbd
+# %% ../nbs/50_bundle.ipynb #e53b17a5
 def _check_card(card):
     "Refuse a card that is too long, does not print, or does not say what it is not for."
     def is_text(text):
@@ -123,7 +123,7 @@ def _check_card(card):
     if 'not for' not in card:
         raise ValueError('its card does not say what it is not for')
 
-# %% ../nbs/50_bundle.ipynb #33e7a6c0
+# %% ../nbs/50_bundle.ipynb #4b03f56d
 _MAX_BYTES = 128_000_000    # of all members, unpacked; a model has well under a million weights
 _MAX_MODELS = 32
 
@@ -141,7 +141,7 @@ def _read_members(path):
             raise ValueError(f'unpacked it has {size:,} bytes, more than any bundle')
         return {name: z.read(name) for name in expected}
 
-# %% ../nbs/50_bundle.ipynb #6eb1dc60
+# %% ../nbs/50_bundle.ipynb #6671a8de
 def _checked_models(info, weights):
     "The models that a bundle describes, with their weights."
     _check_recipe(info)
@@ -150,7 +150,7 @@ def _checked_models(info, weights):
     _check_card(info['card'])
     return [rebuilt_model(info, data) for data in weights]
 
-# %% ../nbs/50_bundle.ipynb #8c351481
+# %% ../nbs/50_bundle.ipynb #b5d4d1c2
 def read_bundle(path:str|Path=None # written by `write_bundle` (default: the pretrained one)
                )->tuple:           # Keras models, and what `bundle.json` holds
     "Check a bundle, build the models it describes, fill in their weights."

@@ -5,25 +5,26 @@
 # %% auto #0
 __all__ = ['explorer_figure', 'Explorer']
 
-# %% ../nbs/53_explorer.ipynb #2e001a5b
+# %% ../nbs/53_explorer.ipynb #a7387f0c
 import io, tempfile
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soundfile
 from fastcore.basics import patch
-from .features import HOP, SR, AudioError, mfcc
+from .audio import SR, AudioError
+from .features import HOP, mfcc
 from .labels import COLOURS, EMOTIONS
 from .recognizer import Prediction, Recognizer, read_utterance
 from .timeline import figure_png, one_line
 
-# %% ../nbs/53_explorer.ipynb #9f500ff9
+# %% ../nbs/53_explorer.ipynb #07ba9af7
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:   # nbdev looks the name up when it makes the pages
     Figure = 'Figure'
 
-# %% ../nbs/53_explorer.ipynb #f0cf7e1c
+# %% ../nbs/53_explorer.ipynb #92beac54
 def _draw_waveform(ax, y):
     "Amplitude over time."
     ax.plot(np.arange(len(y))/SR, y, color='#8C8C8C', lw=.6)
@@ -48,7 +49,7 @@ def _draw_attention(ax, prediction):
     ax.plot(prediction.times, relative, color='black', lw=1.8)
     ax.set(ylabel='attention (1: even)', ylim=(0, None))
 
-# %% ../nbs/53_explorer.ipynb #004e9b1f
+# %% ../nbs/53_explorer.ipynb #49b90a50
 def _mark_truth(ax, prediction, truth):
     "The true emotion in the title, and an arrow at its bar."
     title = f'{ax.get_title()}\ntruth: {EMOTIONS.get(truth, truth)}'
@@ -59,7 +60,7 @@ def _mark_truth(ax, prediction, truth):
                 transform=ax.get_yaxis_transform())
     ax.set_title(title)
 
-# %% ../nbs/53_explorer.ipynb #4bde271f
+# %% ../nbs/53_explorer.ipynb #e9037912
 def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, (n_samples,)
                     prediction:Prediction, # of the recogniser
                     title:str='',          # of the figure
@@ -81,7 +82,7 @@ def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, (n_samples,)
         _mark_truth(bars, prediction, truth)
     return fig
 
-# %% ../nbs/53_explorer.ipynb #4f6cd5c4
+# %% ../nbs/53_explorer.ipynb #77f352c4
 class Explorer:
     "Choose or upload a recording; hear it, see it, see it scored."
     def __init__(self,
@@ -101,7 +102,7 @@ class Explorer:
     def _repr_mimebundle_(self, **kwargs):
         return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/53_explorer.ipynb #9c7ccd5f
+# %% ../nbs/53_explorer.ipynb #c08f8f31
 @patch
 def _make_controls(self:Explorer):
     "A list to choose from, and an upload."
@@ -121,7 +122,7 @@ def _make_controls(self:Explorer):
     self.choice.observe(on_choice, 'value')
     self.upload.observe(on_upload, 'value')
 
-# %% ../nbs/53_explorer.ipynb #74343a0e
+# %% ../nbs/53_explorer.ipynb #8d07138e
 @patch
 def _make_displays(self:Explorer):
     "A message, a sound and a picture."
@@ -137,7 +138,7 @@ def _arrange(self:Explorer):
     controls = [self.choice, self.upload] if len(self.choice.options) else [self.upload]
     self.widget = w.VBox([w.HBox(controls), self.message, self.sound, self.picture])
 
-# %% ../nbs/53_explorer.ipynb #17ee1607
+# %% ../nbs/53_explorer.ipynb #c8d51120
 @patch
 def choose(self:Explorer,
            i:int # position in the corpus
@@ -164,7 +165,7 @@ def _score_upload(self:Explorer, file):
     self.upload.value, self.choice.value = (), None
     self.score_bytes(bytes(file['content']), file['name'])
 
-# %% ../nbs/53_explorer.ipynb #b86ffb60
+# %% ../nbs/53_explorer.ipynb #c3a7cc97
 @patch
 def _show_media(self:Explorer, wav, png):
     "Put sound and picture in place; empty ones are hidden."
@@ -190,7 +191,7 @@ def _show_recording(self:Explorer, path, name, truth=None):
     figure = explorer_figure(y, self.prediction, title, truth)
     self._show_media(wav.getvalue(), figure_png(figure))
 
-# %% ../nbs/53_explorer.ipynb #79302adc
+# %% ../nbs/53_explorer.ipynb #9bf15ca5
 def _message_of(prediction, title, truth):
     "A prediction as a line of HTML."
     def name_of(code):

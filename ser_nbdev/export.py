@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['export']
 
-# %% ../nbs/54_export.ipynb #03418ee9
+# %% ../nbs/54_export.ipynb #1585fd69
 import json, tempfile
 from pathlib import Path
 import numpy as np
@@ -13,7 +13,7 @@ from .keras_setup import quiet_stderr
 from .layers import Either, StackFrames, keras, utterance_statistics
 from .recognizer import Recognizer, probability_model
 
-# %% ../nbs/54_export.ipynb #a5bc6062
+# %% ../nbs/54_export.ipynb #6254a16a
 def _tf_normalised(recognizer, x, cmvn):
     "One recording's features (T, F), normalised."
     import tensorflow as tf
@@ -35,7 +35,7 @@ def _with_keras_lstm(model):
     twin.set_weights(model.get_weights())
     return twin
 
-# %% ../nbs/54_export.ipynb #9f21536e
+# %% ../nbs/54_export.ipynb #77e84f8d
 def _average_of_models(outputs):
     "Outputs of several models, averaged, by name."
     averages = [sum(of_models)/len(outputs) for of_models in zip(*outputs)]
@@ -58,7 +58,7 @@ def _tf_batch_scores(recognizer, models, frames, lengths):
         outputs.append(keras.tree.flatten(model([x, mask])))
     return _average_of_models(outputs)
 
-# %% ../nbs/54_export.ipynb #c946861b
+# %% ../nbs/54_export.ipynb #4bbc7485
 def _save_tf_function(scores, models, signature, path):
     "Write a TensorFlow function as a SavedModel; `models` hold its variables."
     import tensorflow as tf
@@ -79,7 +79,7 @@ def _export_saved_model(recognizer, path):
         return _tf_batch_scores(recognizer, models, frames, lengths)
     _save_tf_function(scores, models, signature, path)
 
-# %% ../nbs/54_export.ipynb #a62fb68f
+# %% ../nbs/54_export.ipynb #d25b8a84
 def _tf_lstm_direction(h, kernel, recurrent, bias, reverse):
     "Outputs (T, units) of one direction over `h` (T, D)."
     import tensorflow as tf
@@ -101,7 +101,7 @@ def _tf_bilstm(h, weights):
     every = tf.concat([forward, backward], 1)
     return every, tf.concat([forward[-1:], backward[:1]], 1)
 
-# %% ../nbs/54_export.ipynb #7296968d
+# %% ../nbs/54_export.ipynb #be769919
 def _tf_dense(x, w, b):
     return x@w + b
 
@@ -120,7 +120,7 @@ def _tf_functionals(x, fixed, hidden, logits):
     z = tf.clip_by_value((z-centre)/std, -5, 5)[None]
     return _tf_dense(tf.nn.relu(_tf_dense(z, *hidden)), *logits)
 
-# %% ../nbs/54_export.ipynb #59926a9b
+# %% ../nbs/54_export.ipynb #eed79264
 _WITHOUT_WEIGHTS = (keras.layers.InputLayer, keras.layers.Dropout, keras.layers.GaussianNoise,
                     StackFrames, Either)
 _EXPORTABLE = ('centred', 'attention', 'logits',
@@ -143,7 +143,7 @@ def _weights_beginning(weights, prefix):
     "Weights of the layers whose names begin so, in their order."
     return [w for name,w in weights.items() if name.startswith(prefix)]
 
-# %% ../nbs/54_export.ipynb #72e79782
+# %% ../nbs/54_export.ipynb #e63f93b5
 def _tflite_model(x, weights, stack):
     "Probabilities and attention of normalised features (T, F)."
     import tensorflow as tf
@@ -161,7 +161,7 @@ def _tflite_model(x, weights, stack):
         logits = (logits + other)/2
     return [tf.nn.softmax(logits), *attention]
 
-# %% ../nbs/54_export.ipynb #eee6bbe3
+# %% ../nbs/54_export.ipynb #ac18002a
 def _export_tflite(recognizer, path):
     import tensorflow as tf
     weights = [_layer_weights(m) for m in recognizer.models]
@@ -180,7 +180,7 @@ def _export_tflite(recognizer, path):
         _save_tf_function(scores, [], signature, folder)
         Path(path).write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
 
-# %% ../nbs/54_export.ipynb #088a1e80
+# %% ../nbs/54_export.ipynb #31132a28
 class _OnnxGraph:
     "Nodes and constants of an ONNX graph, as they are written."
     def __init__(self):
@@ -204,7 +204,7 @@ class _OnnxGraph:
         self.constants.append(from_array(value, f'constant_{len(self.constants)}'))
         return self.constants[-1].name
 
-# %% ../nbs/54_export.ipynb #1195b5f9
+# %% ../nbs/54_export.ipynb #c278e490
 def _onnx_mean(g, x, w):
     "Mean (B, 1, F) of `x` (B, T, F) with weights `w` (B, T, 1)."
     weighted_sum = g('ReduceSum', g('Mul', x, w), [1])
@@ -228,7 +228,7 @@ def _onnx_normalised(g, recognizer, x, mask, cmvn):
         return g('Mul', x, mask)
     return g('Mul', g('Div', g('Sub', x, mean), std), mask)
 
-# %% ../nbs/54_export.ipynb #bfa32509
+# %% ../nbs/54_export.ipynb #a4d9476e
 def _onnx_gates(kernel):
     "Columns of one direction's weights, from Keras' order of gates (i f c o) to ONNX' (i o f c)."
     i, f, c, o = np.split(kernel, 4, -1)
@@ -246,7 +246,7 @@ def _onnx_bilstm(g, h, weights, n_steps):
     last = g('Reshape', g('Transpose', last, perm=[1, 0, 2]), [0, -1])
     return every, last
 
-# %% ../nbs/54_export.ipynb #4828e904
+# %% ../nbs/54_export.ipynb #b0a9c266
 def _onnx_attention(g, h, n_steps, w, b, v):
     "`h` (S, B, D) to the weighted sum (B, D) and the weights (B, S)."
     h = g('Transpose', h, perm=[1, 0, 2])
@@ -273,7 +273,7 @@ def _onnx_functionals(g, x, mask, fixed, hidden, logits):
     z = g('Clip', z, np.float32(-5), np.float32(5))
     return g('Gemm', g('Relu', g('Gemm', z, *hidden)), *logits)
 
-# %% ../nbs/54_export.ipynb #dfa4cb92
+# %% ../nbs/54_export.ipynb #fb93aaff
 def _onnx_stacked(g, h, n_frames, stack, n_features):
     "Each `stack` frames of `h` (B, T, F) joined to a step: (S, B, stack*F)."
     extra = g('Unsqueeze', g('Mod', g('Neg', n_frames), stack), [0])
@@ -304,7 +304,7 @@ def _onnx_model(g, recognizer, model, cmvn):
         logits = g('Mean', logits, other)
     return [g('Softmax', logits), *attention]
 
-# %% ../nbs/54_export.ipynb #34348d3d
+# %% ../nbs/54_export.ipynb #704b1dcf
 def _onnx_graph(recognizer):
     "The whole ensemble as a graph."
     from onnx.helper import make_graph, make_node, make_tensor_value_info
@@ -332,7 +332,7 @@ def _export_onnx(recognizer, path):
     onnx.checker.check_model(model, full_check=True)
     Path(path).write_bytes(model.SerializeToString())
 
-# %% ../nbs/54_export.ipynb #dd313b3a
+# %% ../nbs/54_export.ipynb #1f5f46a9
 _MARKS = dict(tflite=b'TFL3', onnx=b'ser_nbdev')    # in the first bytes; ONNX names its producer
 
 def _is_export(path, format):
@@ -362,7 +362,7 @@ def _check_format(format):
     if package == 'tensorflow' and backend != 'tensorflow':
         raise ValueError(f'format="{format}" needs Keras on TensorFlow, not on {backend}')
 
-# %% ../nbs/54_export.ipynb #aa429a31
+# %% ../nbs/54_export.ipynb #960a7937
 _FORMATS = dict(saved_model=(_export_saved_model, 'tensorflow'),
                 tflite=(_export_tflite, 'tensorflow'),
                 onnx=(_export_onnx, 'onnx'))

@@ -6,7 +6,7 @@
 __all__ = ['NOT_FOR', 'LONGEST', 'Prediction', 'Card', 'probability_model', 'Recognizer', 'or_raise', 'open_recording',
            'promised_seconds', 'warn_if_cut_short', 'read_utterance', 'pretrain']
 
-# %% ../nbs/51_recognizer.ipynb #78087720
+# %% ../nbs/51_recognizer.ipynb #0cf9a60b
 import contextlib, os, warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soundfile
 from fastcore.basics import patch
+from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
 from .bundle import check_class_names, check_feature_set, read_bundle, write_bundle
-from .corpora import folds
-from .features import (CMVN, SR, AudioError, _check_rate, extract, feature_set, fit_cmvn,
-                                frame_times, load_audio)
+from .feature_sets import extract, feature_set
+from .features import frame_times
+from .folds import folds
 from .labels import COLOURS, EMOTIONS
+from .normalise import CMVN, fit_cmvn
 
-# %% ../nbs/51_recognizer.ipynb #f31fde43
+# %% ../nbs/51_recognizer.ipynb #2d4a8426
 if TYPE_CHECKING:
     from keras import Model
     from matplotlib.axes import Axes
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 else:   # nbdev looks the names up when it makes the pages
     Axes, Model, TrainConfig = 'Axes', 'Model', 'TrainConfig'
 
-# %% ../nbs/51_recognizer.ipynb #7699f782
+# %% ../nbs/51_recognizer.ipynb #6fa78455
 @dataclass
 class Prediction:
     "What a recogniser predicts for one recording."
@@ -49,7 +51,7 @@ class Prediction:
         rest = ', '.join(f'{code} {probability:.2f}' for code,probability in ranked)
         return f'{EMOTIONS.get(self.label, self.label)} ({rest})'
 
-# %% ../nbs/51_recognizer.ipynb #13d230e0
+# %% ../nbs/51_recognizer.ipynb #5d961d07
 @patch
 def plot(self:Prediction,
          ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -66,7 +68,7 @@ def plot(self:Prediction,
     ax.invert_yaxis()
     return ax
 
-# %% ../nbs/51_recognizer.ipynb #d43567f2
+# %% ../nbs/51_recognizer.ipynb #0e9bf9c5
 NOT_FOR = ('decisions about a person: hiring, work, school, insurance, credit, health, police, '
            'borders (in the EU, Article 5 of the AI Act forbids emotion recognition at work and in '
            'education, but for medical or safety reasons); languages, ages and ways of recording '
@@ -86,7 +88,7 @@ class Card(dict):
         titles = [t for t in self if t in ('what', 'trained on', 'score')]
         return '; '.join(f'{t}: {self[t]}' for t in titles).rstrip('.')
 
-# %% ../nbs/51_recognizer.ipynb #c085cab0
+# %% ../nbs/51_recognizer.ipynb #703397de
 def _card_of_runs(runs):
     "The card of finished runs."
     trained_on = ' and '.join(f'{r.info["fold"]["train"]} utterances' for r in runs)
@@ -102,7 +104,7 @@ def _score_of_run(run):
     fold, uar = run.info['fold'], run.metrics['test']['uar']
     return f'{uar:.3f} on {fold["test"]} utterances of {fold["name"]} (apart by {fold["by"]})'
 
-# %% ../nbs/51_recognizer.ipynb #79cfe191
+# %% ../nbs/51_recognizer.ipynb #96cdfbcc
 def probability_model(model:'Model' # from `build_model`
                      )->'Model':    # gives probabilities, and attention where it has it
     "The same model, answering with probabilities instead of logits."
@@ -124,7 +126,7 @@ def _scoring_function(model):
     return tf.function(lambda frames, mask: model([frames, mask], training=False),
                        input_signature=signature)
 
-# %% ../nbs/51_recognizer.ipynb #41da5d9e
+# %% ../nbs/51_recognizer.ipynb #6974d227
 class Recognizer:
     "A trained model with its labels, features and normalisation."
     def __init__(self,
@@ -149,7 +151,7 @@ class Recognizer:
             raise AttributeError(f'Recognizer.{name} comes with import ser_nbdev.timeline')
         raise AttributeError(f'a Recognizer has no {name!r}')
 
-# %% ../nbs/51_recognizer.ipynb #2ef299cd
+# %% ../nbs/51_recognizer.ipynb #bef9bd84
 def _finished_runs(runs):
     "Open runs, their folders, or lists of them; refuse what is not finished."
     from ser_nbdev.train import Run
@@ -173,7 +175,7 @@ def _check_same_configuration(infos):
         raise ValueError('these runs have different classes, features or recipes; an ensemble '
                          'needs runs of one configuration, though seeds and folds may differ')
 
-# %% ../nbs/51_recognizer.ipynb #83fbc61d
+# %% ../nbs/51_recognizer.ipynb #853eb41e
 def _info_of_runs(runs, card=None):
     "What a recogniser has to know, from the runs' `config.json`."
     infos = [r.info for r in runs]
@@ -199,7 +201,7 @@ def from_run(cls:Recognizer,
     info = _info_of_runs(opened, card)
     return cls([r.model() for r in opened], info)
 
-# %% ../nbs/51_recognizer.ipynb #419ed148
+# %% ../nbs/51_recognizer.ipynb #5bb51477
 @lru_cache
 def _blas_threads():
     "The thread pools of this process."
@@ -221,7 +223,7 @@ def features_of(self:Recognizer,
                          'these look like whole numbers; divide 16-bit ones by 32768')
     return x
 
-# %% ../nbs/51_recognizer.ipynb #902e766c
+# %% ../nbs/51_recognizer.ipynb #aff38720
 @patch
 def _normalised(self:Recognizer, x, cmvn):
     "Features as one of the models was trained on."
@@ -242,7 +244,7 @@ def _average_outputs(self:Recognizer, xs):
         per_model.append([ops.convert_to_numpy(o) for o in outputs])
     return [np.mean(outputs, 0) for outputs in zip(*per_model)]
 
-# %% ../nbs/51_recognizer.ipynb #14f373a4
+# %% ../nbs/51_recognizer.ipynb #3363aa08
 @patch
 def score_features(self:Recognizer,
                    xs:list # feature matrices, (n_frames, n_features) each
@@ -272,7 +274,7 @@ def or_raise(prediction:Prediction|AudioError # as `predict_each` gives it
         raise prediction
     return prediction
 
-# %% ../nbs/51_recognizer.ipynb #dc88d2c4
+# %% ../nbs/51_recognizer.ipynb #8f49de0b
 def open_recording(path:str|Path          # of a file
                   )->soundfile.SoundFile: # to be closed
     "A recording opened for reading; where it cannot be, `load_audio` says why."
@@ -305,7 +307,7 @@ def warn_if_cut_short(path:str|Path,  # of a recording
         warnings.warn(f'{path}: shorter than its header says, {seconds:.1f} s of {promised:.1f}: '
                       'it was cut short, and what is left is scored', stacklevel=2)
 
-# %% ../nbs/51_recognizer.ipynb #6a8c4593
+# %% ../nbs/51_recognizer.ipynb #13ad1834
 LONGEST = 600    # s
 
 def _check_duration(name, seconds):
@@ -325,7 +327,7 @@ def read_utterance(path:str|Path # of a recording of up to ten minutes
     warn_if_cut_short(path, promised, len(y)/SR)
     return y
 
-# %% ../nbs/51_recognizer.ipynb #ed259df4
+# %% ../nbs/51_recognizer.ipynb #5ec0e29d
 @patch
 def predict(self:Recognizer,
             audio:str|Path|np.ndarray, # path of a recording, or its samples from -1 to 1
@@ -333,7 +335,7 @@ def predict(self:Recognizer,
            )->Prediction:
     "Score one recording."
     if isinstance(audio, np.ndarray):
-        _check_rate(sr)
+        check_sampling_rate(sr)
         _check_duration('waveform', audio.size/sr)
         x = self.features_of(audio, sr)
     elif isinstance(audio, (str, os.PathLike)):
@@ -343,7 +345,7 @@ def predict(self:Recognizer,
                          'give its path, or its samples as a NumPy array')
     return or_raise(self.score_features([x])[0])
 
-# %% ../nbs/51_recognizer.ipynb #61010635
+# %% ../nbs/51_recognizer.ipynb #513f152d
 _GROUP = 256     # recordings whose features are in memory at once
 
 @patch
@@ -367,7 +369,7 @@ def _score_group(self:Recognizer, group, max_frames):
             group[i] = prediction
     return group
 
-# %% ../nbs/51_recognizer.ipynb #10b4f2f9
+# %% ../nbs/51_recognizer.ipynb #61458654
 @patch
 def predict_each(self:Recognizer,
                  paths:Sequence[str|Path], # of the recordings
@@ -388,7 +390,7 @@ def predict_many(self:Recognizer,
         paths = [paths]
     return [or_raise(p) for p in self.predict_each(paths, max_frames)]
 
-# %% ../nbs/51_recognizer.ipynb #3b7b8bf7
+# %% ../nbs/51_recognizer.ipynb #6e2cda9e
 @patch
 def save(self:Recognizer,
          path:str|Path # of the file, such as `angry.ser`
@@ -403,7 +405,7 @@ def load(cls:Recognizer,
     "Open a bundle: build the layers it describes, fill in its weights."
     return cls(*read_bundle(path))
 
-# %% ../nbs/51_recognizer.ipynb #455638d0
+# %% ../nbs/51_recognizer.ipynb #b03dbf9a
 def _unseen_speakers_score(runs, frame):
     "Cross-validated UAR in words, for the card."
     from ser_nbdev.results import bootstrap_ci

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['segments', 'rttm', 'figure_png', 'plot_timeline', 'one_line', 'ser_predict']
 
-# %% ../nbs/52_timeline.ipynb #b8762f8f
+# %% ../nbs/52_timeline.ipynb #2ba84157
 import csv, io, json, shutil, sys, tempfile, warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soundfile, soxr
 from fastcore.basics import patch
+from .audio import SR, AudioError, check_sampling_rate
 from .corpora import console
-from .features import SR, AudioError, _check_rate
 from .files import printable
 from .labels import COLOURS, EMOTIONS
 from .reading import AUDIO, audio_files
 from .recognizer import (LONGEST, Recognizer, open_recording, or_raise, promised_seconds,
                                   warn_if_cut_short)
 
-# %% ../nbs/52_timeline.ipynb #8711ca1d
+# %% ../nbs/52_timeline.ipynb #9961a4df
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:   # nbdev looks the name up when it makes the pages
     Figure = 'Figure'
 
-# %% ../nbs/52_timeline.ipynb #eca04f42
+# %% ../nbs/52_timeline.ipynb #4aa67158
 _MAX_CHANNELS = 64    # more, and somebody has mixed up rows and columns
 
 def _mono_chunk(chunk):
@@ -44,7 +44,7 @@ def _mono_chunk(chunk):
 
 def _resampled_chunks(chunks, sr):
     "Chunks as mono float32 at 16 kHz."
-    _check_rate(sr)
+    check_sampling_rate(sr)
     if sr == SR:
         yield from map(_mono_chunk, chunks)
         return
@@ -53,7 +53,7 @@ def _resampled_chunks(chunks, sr):
         yield resampler.resample_chunk(_mono_chunk(chunk))
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
-# %% ../nbs/52_timeline.ipynb #c056a224
+# %% ../nbs/52_timeline.ipynb #ef695cf6
 def _sliding_windows(chunks, n, step):
     "`(first sample, n samples)` every `step` samples, and one more that ends with the recording."
     y, at = np.zeros(0, np.float32), 0      # samples from `at` on, where the last window began
@@ -71,7 +71,7 @@ def _sliding_windows(chunks, n, step):
     elif len(y) > n:
         yield at+len(y)-n, y[-n:]
 
-# %% ../nbs/52_timeline.ipynb #6a63e442
+# %% ../nbs/52_timeline.ipynb #b8e2e5c1
 def _check_window_options(window, hop, batch_size):
     "Refuse windows of no length, and batches of none."
     for name,value in dict(window=window, hop=hop).items():
@@ -98,7 +98,7 @@ def _score_windows(self:Recognizer, chunks, sr, window, hop, batch_size):
         for (at,y),prediction in zip(group, self.score_features(xs)):
             yield at/SR, (at+len(y))/SR, or_raise(prediction)
 
-# %% ../nbs/52_timeline.ipynb #e43d75d9
+# %% ../nbs/52_timeline.ipynb #6e0f5f96
 @patch
 def stream(self:Recognizer,
            chunks:Iterable[np.ndarray], # samples from -1 to 1, each (n,) or (n, n_channels)
@@ -109,7 +109,7 @@ def stream(self:Recognizer,
     "Score each window as soon as its last sample has come."
     return self._score_windows(chunks, sr, window, hop, batch_size=1)
 
-# %% ../nbs/52_timeline.ipynb #f085844c
+# %% ../nbs/52_timeline.ipynb #6aa7e52f
 def _blocks_of(f, path, seconds=10):
     "Samples of an open recording, some seconds at a time."
     try:
@@ -119,7 +119,7 @@ def _blocks_of(f, path, seconds=10):
         at = f.tell()/f.samplerate
         raise AudioError(f'{path}: damaged after {at:.1f} s ({e}); mend or remove it') from e
 
-# %% ../nbs/52_timeline.ipynb #137e8837
+# %% ../nbs/52_timeline.ipynb #ae221c5d
 @patch
 def timeline(self:Recognizer,
              path:str|Path,     # recording of any length, read as it is needed
@@ -138,7 +138,7 @@ def timeline(self:Recognizer,
         warn_if_cut_short(path, promised_seconds(f, path), end)
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
-# %% ../nbs/52_timeline.ipynb #933f7c5a
+# %% ../nbs/52_timeline.ipynb #e838ec19
 def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
             )->pd.DataFrame:       # start and end in s, label; no gaps, no overlaps
     "Neighbouring windows of one label as one segment."
@@ -152,7 +152,7 @@ def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
     end = [*start[1:], t.end.iloc[-1]]
     return pd.DataFrame(dict(start=start, end=end, label=t.label[begins].to_numpy()))
 
-# %% ../nbs/52_timeline.ipynb #fe444ca8
+# %% ../nbs/52_timeline.ipynb #d8a4b6c5
 def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
          name:str,              # of the recording
         )->str:                 # one line per segment
@@ -163,7 +163,7 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
              f'<NA> <NA> {word(s.label)} <NA> <NA>\n' for s in segments(timeline).itertuples()]
     return ''.join(lines)
 
-# %% ../nbs/52_timeline.ipynb #b3c8f32c
+# %% ../nbs/52_timeline.ipynb #4ca89e4e
 def figure_png(fig:'Figure' # of matplotlib
               )->bytes:     # of a PNG file
     "A figure as PNG; a name in a script that the font lacks is no reason to warn."
@@ -173,7 +173,7 @@ def figure_png(fig:'Figure' # of matplotlib
         fig.savefig(png, format='png')
     return png.getvalue()
 
-# %% ../nbs/52_timeline.ipynb #546d3dea
+# %% ../nbs/52_timeline.ipynb #4c3353d1
 def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
                   title:str='',          # of the figure
                  )->'Figure':            # the figure
@@ -202,7 +202,7 @@ def _stack_probabilities(ax, timeline):
     ax.set(ylabel='probability', ylim=(0, 1))
     ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False, reverse=True)
 
-# %% ../nbs/52_timeline.ipynb #1d96dc90
+# %% ../nbs/52_timeline.ipynb #6e4de63a
 def one_line(name:str # or anything that prints
             )->str:   # control characters as question marks
     "A name on one line, without what steers a terminal."
@@ -221,7 +221,7 @@ class _PipedRecording(tempfile.TemporaryDirectory):
                 shutil.copyfileobj(sys.stdin.buffer, f)
         return self.path
 
-# %% ../nbs/52_timeline.ipynb #a48ae4d7
+# %% ../nbs/52_timeline.ipynb #78a44241
 class _Complaints:
     "Says on standard error what could not be scored, and counts."
     def __init__(self, piped):
@@ -237,7 +237,7 @@ class _Complaints:
         self.count += 1
         print('ser_predict:', one_line(text), file=sys.stderr)
 
-# %% ../nbs/52_timeline.ipynb #8ae3239c
+# %% ../nbs/52_timeline.ipynb #032bc055
 def _recordings_in(folder, complain):
     "The recordings in a folder; complains of those whose names cannot be read."
     with warnings.catch_warnings(record=True) as caught:
@@ -263,7 +263,7 @@ def _recordings_named(paths, piped, complain):
         else:
             yield printable(path), path
 
-# %% ../nbs/52_timeline.ipynb #8a21e983
+# %% ../nbs/52_timeline.ipynb #0ae480b6
 class _TableOutput:
     "A table for people to read."
     def __init__(self, classes, out):
@@ -290,7 +290,7 @@ class _CSVOutput:
         rounded = [round(p, 6) for p in prediction.probabilities.values()]
         self.writer.writerow([name, prediction.label, *rounded])
 
-# %% ../nbs/52_timeline.ipynb #12bb7fdc
+# %% ../nbs/52_timeline.ipynb #2470f6ce
 class _JSONOutput:
     "A JSON object per line."
     def __init__(self, classes, out):
@@ -318,7 +318,7 @@ def _print_predictions(recognizer, recordings, output, complain):
                 output.row(name, prediction)
         sys.stdout.flush()
 
-# %% ../nbs/52_timeline.ipynb #bb44db14
+# %% ../nbs/52_timeline.ipynb #7b638800
 def _unused_stem(name, used):
     "A file name for a recording's timeline that no other recording has."
     stem = 'stdin' if name == '-' else Path(name).stem[:80]    # no name over 255 bytes
@@ -344,7 +344,7 @@ def _write_timeline(timeline, folder, stem, title):
     (folder/f'{stem}.rttm').write_text(rttm(timeline, stem), encoding='utf-8')
     (folder/f'{stem}.png').write_bytes(figure_png(plot_timeline(timeline, title)))
 
-# %% ../nbs/52_timeline.ipynb #94ffa200
+# %% ../nbs/52_timeline.ipynb #31a2e66f
 def _write_timelines(recognizer, recordings, folder, windows, complain):
     "Score recordings window by window; three files for each."
     folder, used = Path(folder), set()
@@ -365,7 +365,7 @@ def _write_timelines(recognizer, recordings, folder, windows, complain):
         print(f'{one_line(name)}: {windows_scored} to {one_line(folder/stem)}.csv, .rttm and .png',
               flush=True)
 
-# %% ../nbs/52_timeline.ipynb #d83e024c
+# %% ../nbs/52_timeline.ipynb #df46a83c
 def _predict_parser():
     "Options of `ser_predict`."
     from argparse import ArgumentParser
@@ -388,7 +388,7 @@ def _predict_parser():
     p.add_argument('--hop', type=float, help='of a timeline, s (default: 1)')
     return p
 
-# %% ../nbs/52_timeline.ipynb #c70754a3
+# %% ../nbs/52_timeline.ipynb #2c6db570
 def _predict_options(argv):
     "Options, checked; those of the windows together."
     parser = _predict_parser()
@@ -401,7 +401,7 @@ def _predict_options(argv):
         parser.error('an empty name; the current folder is .')
     return options
 
-# %% ../nbs/52_timeline.ipynb #3c839e11
+# %% ../nbs/52_timeline.ipynb #97eb2deb
 def _open_recognizer(path):
     "A recogniser from a bundle, from a run's folder, or the pretrained one."
     if path and (Path(path)/'config.json').exists():
