@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 NOTEBOOK = """
-from ser_nbdev.predict import Recognizer, Explorer
+from ser_nbdev.explorer import Explorer
+from ser_nbdev.recognizer import Recognizer
 from ser_nbdev.corpora import read_corpus
 from ser_nbdev.demo import demo_corpus
 Explorer(Recognizer.load(), read_corpus('iemocap', demo_corpus()).loc[{names}]).widget
@@ -37,7 +38,7 @@ def two_unlike():
     "Names of two demo recordings that the recogniser finds most unlike, and the path of one."
     from ser_nbdev.corpora import read_corpus
     from ser_nbdev.demo import demo_corpus
-    from ser_nbdev.predict import Recognizer
+    from ser_nbdev.recognizer import Recognizer
     df = read_corpus('iemocap', demo_corpus()).iloc[::10]
     predictions = Recognizer.load().predict_many(df.path)
     p = np.array([list(o.probabilities.values()) for o in predictions])

@@ -1,153 +1,274 @@
-"""Accuracy against the usual tools, on the same recordings, labels and folds: openSMILE's functionals with a linear SVM against the modern recipe.
+"""Accuracy against the usual tools, on the same recordings, labels and folds.
+
+openSMILE's functionals with a linear SVM stand against the modern recipe.
 
     pip install opensmile scikit-learn
-    python benchmarks/accuracy.py --corpus emodb --root CORPUS [--labels six] [--folds K] [--seeds 5] [--only svm]
+    python benchmarks/accuracy.py --corpus emodb --root CORPUS [--labels six] [--seeds 5]
 
-No test speaker is used to choose anything: the SVM's C is found on speakers of the training rows, the recipe is the same for every fold and corpus. Both train on all rows that are not tested.
-`global` statistics come from the training rows, `speaker` takes each speaker's own (for test speakers, their recordings without labels).
-Stopped, the same command goes on; nbs/runs/accuracy-CORPUS gets every prediction, and the table below.
+No test speaker is used to choose anything: the SVM's C is found on speakers of the training rows,
+and the recipe is the same for every fold and corpus. Both train on all rows that are not tested.
+`global` statistics come from the training rows, `speaker` takes each speaker's own (for test
+speakers, their recordings without labels). Stopped, the same command goes on;
+nbs/runs/accuracy-CORPUS gets every prediction, and the table. `--only table` makes the table anew
+from the predictions that are there.
 """
-import argparse, hashlib, json, warnings
+import argparse
+import hashlib
+import json
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
-import joblib, numpy as np, pandas as pd
+import joblib
+import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
-from ser_nbdev.corpora import CorpusError, console, folds, read_corpus, relabel
+from ser_nbdev.comparison import markdown_table, with_interval
+from ser_nbdev.config import TrainConfig
+from ser_nbdev.corpora import console, read_corpus
+from ser_nbdev.data import SPEAKER_HELP, corpus_root, reader_options
 from ser_nbdev.features import load_audio
-from ser_nbdev.results import bootstrap_ci, macro_f1, paired_test, uar, wa
-from ser_nbdev.store import alone, extract_corpus
-from ser_nbdev.train import LABEL_SETS, SPEAKER_HELP, TrainConfig, classes_of, corpus_root, reader_options, train_all
+from ser_nbdev.folds import folds
+from ser_nbdev.labels import LABEL_SETS, CorpusError, relabel
+from ser_nbdev.metrics import macro_f1, uar, wa
+from ser_nbdev.statistics import bootstrap_ci, ensemble, most_probable, paired_test
+from ser_nbdev.files import alone
+from ser_nbdev.store import extract_corpus
 
-SETS, NORMALISE = ('IS09', 'eGeMAPSv02', 'ComParE_2016'), ('global', 'speaker')
-CS = 10.**np.arange(-5, 1)                      # of the SVM
+SETS = ('IS09', 'eGeMAPSv02', 'ComParE_2016')
+NORMALISE = ('global', 'speaker')
+CS = 10.**np.arange(-5, 1) # of the SVM
 
 def kept(path, make):
     "A table that is made once."
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        make().to_parquet(part := path.with_name('.'+path.name)); part.replace(path)
+        part = path.with_name('.' + path.name)
+        make().to_parquet(part)
+        part.replace(path)
     return pd.read_parquet(path)
 
-def corpus(a, work):
+# ---- the task
+
+def read_task(options, work):
     "Feature store of the recordings that can be read, and folds of them."
-    name, root = corpus_root(a.corpus, a.root)
-    df = read_corpus(name, root, **reader_options(name, a.speaker))
-    df = relabel(df, LABEL_SETS[a.labels])
+    name, root = corpus_root(options.corpus, options.root)
+    frame = read_corpus(name, root, **reader_options(name, options.speaker))
+    frame = relabel(frame, LABEL_SETS[options.labels])
     features = TrainConfig.modern().features
-    store = extract_corpus(df[df.duration.notna()], features, work/f'features-{features}')
-    return store, folds(store.frame, by='session' if name=='iemocap' else 'speaker', k=a.folds)
+    store = extract_corpus(frame[frame.duration.notna()], features, work/f'features-{features}')
+    by = 'session' if name == 'iemocap' else 'speaker'
+    return store, folds(store.frame, by=by, k=options.folds)
 
-def same_task(folders, df, made):
+def check_task(folders, frame, made):
     "Refuse folders that hold parts of another task; mark those that are new."
-    said = json.dumps(dict(recordings=hashlib.blake2b(df[['emotion','speaker','duration']].to_csv().encode(), digest_size=8).hexdigest(), folds=[f.name for f in made]))
-    for option,folder in folders.items():
-        if (task := folder/'task.json').exists() and task.read_text()!=said: raise CorpusError(f'{folder} holds results of other recordings, labels or folds; give another {option}, or remove it')
-    for folder in folders.values(): folder.mkdir(parents=True, exist_ok=True); (folder/'task.json').write_text(said)
+    rows = frame[['emotion', 'speaker', 'duration']].to_csv().encode()
+    digest = hashlib.blake2b(rows, digest_size=8).hexdigest()
+    task = json.dumps(dict(recordings=digest, folds=[fold.name for fold in made]))
+    for option, folder in folders.items():
+        mark = folder/'task.json'
+        if mark.exists() and mark.read_text() != task:
+            raise CorpusError(f'{folder} holds results of other recordings, labels or folds; '
+                              f'give another {option}, or remove it')
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder/'task.json').write_text(task)
 
-def smiled(paths, which):
-    "openSMILE's functionals of some recordings, in a process without TensorFlow, whose memory openSMILE's library disturbs."
+# ---- openSMILE and the SVM
+
+def functionals_of(paths, which):
+    "openSMILE's functionals, in a process without TensorFlow, whose memory its library disturbs."
     import opensmile
-    smile = opensmile.Smile(feature_set=opensmile.FeatureSet[which], feature_level=opensmile.FeatureLevel.Functionals)
-    warnings.filterwarnings('ignore', 'Segment too short')      # its functionals are missing, and stand as 0
-    return pd.concat([smile.process_signal(load_audio(p), 16_000) for p in paths])
+    smile = opensmile.Smile(feature_set=opensmile.FeatureSet[which],
+                            feature_level=opensmile.FeatureLevel.Functionals)
+    warnings.filterwarnings('ignore', 'Segment too short') # its functionals are missing, and are 0
+    return pd.concat([smile.process_signal(load_audio(path), 16_000) for path in paths])
 
-def functionals(df, which, jobs):
-    "openSMILE's functionals, a row an utterance."
-    parts, chunks = [], np.array_split(df.path.to_numpy(), -(-len(df)//20))
-    with tqdm(total=len(df), desc=f'openSMILE {which}', unit='recording', leave=False) as bar:
-        for part in joblib.Parallel(max(jobs, 2), return_as='generator')(joblib.delayed(smiled)(list(c), which) for c in chunks): parts.append(part); bar.update(len(part))
-    return pd.concat(parts).set_index(df.index).fillna(0).astype(np.float32)
+def functionals(frame, which, jobs):
+    "openSMILE's functionals, a row per utterance."
+    chunks = np.array_split(frame.path.to_numpy(), -(-len(frame)//20))
+    tasks = [joblib.delayed(functionals_of)(list(chunk), which) for chunk in chunks]
+    parts = []
+    with tqdm(total=len(frame), desc=f'openSMILE {which}', unit='recording', leave=False) as bar:
+        for part in joblib.Parallel(max(jobs, 2), return_as='generator')(tasks):
+            parts.append(part)
+            bar.update(len(part))
+    return pd.concat(parts).set_index(frame.index).fillna(0).astype(np.float32)
 
 def scaled(x, speakers, train, normalise):
-    "Zero mean, unit deviation: of the training rows, or of each speaker's."
-    groups = [(np.ones(len(x), bool), train)] if normalise=='global' else [(speakers==s,)*2 for s in np.unique(speakers)]
+    "Zero mean, unit standard deviation: of the training rows, or of each speaker's."
+    groups = [(np.ones(len(x), bool), train)]
+    if normalise == 'speaker':
+        groups = [(speakers == name, speakers == name) for name in np.unique(speakers)]
     out = np.empty(x.shape)
-    for to,of in groups: out[to] = (x[to]-x[of].mean(0))/np.maximum(x[of].std(0), 1e-6)
+    for rows, known in groups:
+        std = np.maximum(x[known].std(0), 1e-6)
+        out[rows] = (x[rows] - x[known].mean(0))/std
     return out
 
-def svm(x, df, fold, normalise):
+def svm(x, frame, fold, normalise):
     "Predictions of one fold; C by the mean UAR over inner folds of training speakers."
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.svm import SVC
-    speakers, emotion, rows = df.speaker.to_numpy(), df.emotion.to_numpy(), np.sort(np.concatenate([fold.train, fold.valid]))
+    speakers, emotion = frame.speaker.to_numpy(), frame.emotion.to_numpy()
+    rows = np.sort(np.concatenate([fold.train, fold.valid]))
     z = scaled(x.to_numpy(np.float64), speakers, rows, normalise)
-    kernel = z@z[rows].T                        # that of a linear SVM, computed once
+    kernel = z@z[rows].T # that of a linear SVM, computed once
     inner = GroupKFold(min(5, len(set(speakers[rows]))))
-    search = GridSearchCV(SVC(kernel='precomputed', class_weight='balanced'), dict(C=CS), scoring='balanced_accuracy', cv=inner).fit(kernel[rows], emotion[rows], groups=speakers[rows])
-    return pd.DataFrame(dict(name=df.index[fold.test], speaker=speakers[fold.test], fold=fold.name, truth=emotion[fold.test], said=search.predict(kernel[fold.test]), C=search.best_params_['C']))
+    search = GridSearchCV(SVC(kernel='precomputed', class_weight='balanced'), dict(C=CS),
+                          scoring='balanced_accuracy', cv=inner)
+    search.fit(kernel[rows], emotion[rows], groups=speakers[rows])
+    return pd.DataFrame(dict(
+        name=frame.index[fold.test], speaker=speakers[fold.test], fold=fold.name,
+        truth=emotion[fold.test], predicted=search.predict(kernel[fold.test]),
+        C=search.best_params_['C']))
 
-def model(store, made, normalise, seeds, jobs, work):
+def run_svms(store, made, options, work, out):
+    "All feature sets and normalisations."
+    frame = store.frame
+    for which in SETS:
+        x = kept(work/f'{which}.parquet', lambda: functionals(frame, which, options.jobs))
+        for normalise in NORMALISE:
+            parts = []
+            bar = tqdm(made, desc=f'SVM, {which}, {normalise}', unit='fold', leave=False)
+            for fold in bar:
+                path = work/f'svm-{which}-{normalise}-{fold.name}.parquet'
+                parts.append(kept(path, lambda: svm(x, frame, fold, normalise)))
+            table = pd.concat(parts, ignore_index=True)
+            table.to_parquet(out/f'svm-{which}-{normalise}.parquet')
+
+# ---- our recipe
+
+def model_predictions(store, made, normalise, options, work):
     "Predictions of all folds and seeds, with probabilities."
-    tasks = [(TrainConfig.modern(normalise=normalise, random_seed=s), f, work/f'modern-{normalise}-{f.name}-{s}') for f in made for s in range(seeds)]
-    runs = train_all(tasks, store, store.frame, jobs)
-    return pd.concat([r.predictions.assign(fold=f.name, seed=c.random_seed) for r,(c,f,_) in zip(runs, tasks)], ignore_index=True)
+    from ser_nbdev.train import train_all
+    tasks = []
+    for fold in made:
+        for seed in range(options.seeds):
+            config = TrainConfig.modern(normalise=normalise, random_seed=seed)
+            tasks.append((config, fold, work/f'modern-{normalise}-{fold.name}-{seed}'))
+    runs = train_all(tasks, store, store.frame, options.jobs)
+    tables = [run.predictions.assign(fold=fold.name, seed=config.random_seed)
+              for run, (config, fold, _) in zip(runs, tasks)]
+    return pd.concat(tables, ignore_index=True)
 
-def said(p, classes): return p.assign(said=np.array(classes)[p[classes].to_numpy().argmax(1)])
+def run_models(store, made, options, work, out):
+    "Both normalisations."
+    for normalise in NORMALISE:
+        table = model_predictions(store, made, normalise, options, work)
+        doubles = table.select_dtypes('float64').columns
+        table = table.astype(dict.fromkeys(doubles, 'float32'))
+        table.to_parquet(out/f'modern-{normalise}.parquet')
 
-def ensemble(p, classes):
-    "The seeds' mean probabilities."
-    return said(p.groupby(['name','speaker','fold','truth'], as_index=False)[classes].mean(), classes)
+def check_seeds(out, options):
+    "Refuse to replace a table of more seeds."
+    for path in out.glob('modern-*.parquet'):
+        n = pd.read_parquet(path).seed.nunique()
+        if n > options.seeds:
+            raise CorpusError(f'{path} holds {n} seeds, and would be replaced by {options.seeds}; '
+                              f'give --seeds {n}, or another --out')
 
-def row(system, normalise, p):
+# ---- the table
+
+def systems(out, normalise):
+    "The predictions of every system, by its name in the table."
+    found = {}
+    for which in SETS:
+        path = out/f'svm-{which}-{normalise}.parquet'
+        if path.exists():
+            table = pd.read_parquet(path)
+            found[f'{which}, linear SVM'] = table.rename(columns=dict(said='predicted')) # as in 0.1
+    path = out/f'modern-{normalise}.parquet'
+    if path.exists():
+        table = pd.read_parquet(path)
+        classes, seeds = sorted(set(table.truth)), table.seed.nunique()
+        single = table.assign(predicted=most_probable(table, classes))
+        found[f'modern, one model (mean of {seeds})'] = single
+        if seeds > 1:
+            found[f'modern, ensemble of {seeds}'] = ensemble(table, classes)
+    return found
+
+def table_row(system, normalise, predictions):
     "A line of the table."
-    scores = {name:'{:.3f} [{:.3f}, {:.3f}]'.format(*bootstrap_ci(p, f)) for name,f in (('UAR', uar), ('WA', wa), ('macro-F1', macro_f1))}
-    return dict(system=system, normalisation=normalise) | scores
+    row = dict(system=system, normalisation=normalise)
+    for name, metric in (('UAR', uar), ('WA', wa), ('macro-F1', macro_f1)):
+        row[name] = with_interval(*bootstrap_ci(predictions, metric))
+    return row
 
-def markdown(rows):
-    "A table of pipes."
-    lines = [list(rows[0]), ['---']*len(rows[0]), *[list(r.values()) for r in rows]]
-    return '\n'.join('| '+' | '.join(map(str, l))+' |' for l in lines)+'\n'
+def difference_text(ours, theirs):
+    "The difference of two UARs with its interval, and without the latter for one seed."
+    d = paired_test(ours, theirs)
+    return with_interval(d['difference'], d['low'], d['high'], '+')
 
-def paired(best, p):
-    "What `best` has more than these predictions, speaker by speaker."
-    d = paired_test(best, p)
-    return '{difference:+.3f} [{low:+.3f}, {high:+.3f}]'.format(**d)
-
-def table(out, classes):
-    "The table of all that is there; its last column pairs the best of ours with each row."
+def make_table(out):
+    "The table of all that is there; its last column compares the last of ours with each row."
     rows = []
-    for n in NORMALISE:
-        found = {f'{s}, linear SVM':pd.read_parquet(p) for s in SETS if (p := out/f'svm-{s}-{n}.parquet').exists()}
-        if (path := out/f'modern-{n}.parquet').exists():
-            p = pd.read_parquet(path); seeds = p.seed.nunique()
-            found[f'modern, one model (mean of {seeds})'] = said(p, classes)
-            if seeds>1: found[f'modern, {seeds} together'] = ensemble(p, classes)
-        if not found: continue
-        best, top = list(found.items())[-1]
-        rows += [row(system, n, p) | ({f'{best}, less this':'–' if p is top else paired(top, p)} if best.startswith('modern') else {}) for system,p in found.items()]
-    return markdown(rows)
+    for normalise in NORMALISE:
+        found = systems(out, normalise)
+        for system, predictions in found.items():
+            row = table_row(system, normalise, predictions)
+            best, ours = list(found.items())[-1]
+            if best.startswith('modern'):
+                same = predictions is ours
+                row[f'{best}, minus this'] = '–' if same else difference_text(ours, predictions)
+            rows.append(row)
+    return markdown_table(pd.DataFrame(rows)) + '\n'
 
-def run(a):
+# ---- the program
+
+def compare(options, work, out):
     "All parts that are asked for, then the table."
-    if missing := [m for m in ('opensmile', 'sklearn') if a.only!='model' and find_spec(m) is None]: raise CorpusError(f'{" and ".join(missing)} missing; pip install opensmile scikit-learn, or give --only model')
-    if a.seeds<1: raise CorpusError(f'--seeds {a.seeds}: at least one model')
-    work, out = Path(a.work or f'ser_runs/accuracy-{a.corpus}'), Path(a.out or f'nbs/runs/accuracy-{a.corpus}')
-    with alone(work): compare(a, work, out)
+    store, made = read_task(options, work)
+    frame = store.frame
+    check_task({'--work': work, '--out': out}, frame, made)
+    print(f'{options.corpus}: {len(frame)} utterances, {frame.emotion.nunique()} emotions, '
+          f'{frame.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}')
+    if options.only != 'svm':
+        check_seeds(out, options)
+    if options.only != 'model':
+        run_svms(store, made, options, work, out)
+    if options.only != 'svm':
+        run_models(store, made, options, work, out)
 
-def compare(a, work, out):
-    "What `run` does, in folders that nobody else uses."
-    store, made = corpus(a, work); df = store.frame; classes = classes_of(df)
-    same_task({'--work':work, '--out':out}, df, made)
-    for p in out.glob('modern-*.parquet') if a.only!='svm' else ():
-        if (n := pd.read_parquet(p).seed.nunique())>a.seeds: raise CorpusError(f'{p} holds {n} seeds, and would be replaced by {a.seeds}; give --seeds {n}, or another --out')
-    print(f'{a.corpus}: {len(df)} utterances, {len(classes)} emotions, {df.speaker.nunique()} speakers, {len(made)} folds by {made[0].by}')
-    for s in SETS if a.only!='model' else ():
-        x = kept(work/f'{s}.parquet', lambda: functionals(df, s, a.jobs))
-        for n in NORMALISE:
-            parts = [kept(work/f'svm-{s}-{n}-{f.name}.parquet', lambda: svm(x, df, f, n)) for f in tqdm(made, desc=f'SVM, {s}, {n}', unit='fold', leave=False)]
-            pd.concat(parts, ignore_index=True).to_parquet(out/f'svm-{s}-{n}.parquet')
-    for n in NORMALISE if a.only!='svm' else (): model(store, made, n, a.seeds, a.jobs, work).astype({c:'float32' for c in classes}).to_parquet(out/f'modern-{n}.parquet')
-    text = table(out, classes)
-    (out/'table.md').write_text(text, encoding='utf-8'); print(text)
+def run(options):
+    "Check the options, compare, write the table."
+    work = Path(options.work or f'ser_runs/accuracy-{options.corpus}')
+    out = Path(options.out or f'nbs/runs/accuracy-{options.corpus}')
+    missing = [module for module in ('opensmile', 'sklearn') if find_spec(module) is None]
+    if missing and options.only in (None, 'svm'):
+        raise CorpusError(f'{" and ".join(missing)} missing; pip install opensmile scikit-learn, '
+                          'or give --only model')
+    if options.seeds < 1:
+        raise CorpusError(f'--seeds {options.seeds}: at least one model')
+    if options.only != 'table':
+        with alone(work):
+            compare(options, work, out)
+    text = make_table(out)
+    (out/'table.md').write_text(text, encoding='utf-8')
+    print(text)
+
+def parser():
+    "The options."
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = p.add_argument
+    add('--corpus', default='emodb', help='demo, or a corpus that ser_corpora lists')
+    add('--root', help='its folder')
+    add('--speaker', help=SPEAKER_HELP)
+    add('--labels', default='all', choices=LABEL_SETS,
+        help='label set (default: all emotions that have a name)')
+    add('--folds', type=int,
+        help='number of folds, 3 or more (default: one per speaker; iemocap and demo: session)')
+    add('--seeds', type=int, default=5, help='models of the ensemble')
+    add('--only', choices=('svm', 'model', 'table'), help='one part alone')
+    add('--jobs', type=int, default=2,
+        help='models that train side by side (1 with a GPU); openSMILE runs in 2 processes or more')
+    add('--work', help='folder of what is unfinished (default: ser_runs/accuracy-CORPUS)')
+    add('--out', help='folder of the result (default: nbs/runs/accuracy-CORPUS)')
+    return p
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--corpus', default='emodb', help='demo, or a corpus that ser_corpora lists'); p.add_argument('--root', help='its folder')
-    p.add_argument('--speaker', help=SPEAKER_HELP)
-    p.add_argument('--labels', default='all', choices=LABEL_SETS, help='label set (default: all emotions that have a name)'); p.add_argument('--folds', type=int, help='number of folds, 3 or more (default: one a speaker; iemocap and demo: a session)')
-    p.add_argument('--seeds', type=int, default=5, help='models of the ensemble'); p.add_argument('--only', choices=('svm','model'), help='one half of the table')
-    p.add_argument('--jobs', type=int, default=2, help='models that train side by side (1 with a GPU); openSMILE runs in 2 processes or more')
-    p.add_argument('--work', help='folder of what is unfinished (default: ser_runs/accuracy-CORPUS)'); p.add_argument('--out', help='folder of the result (default: nbs/runs/accuracy-CORPUS)')
-    with console('accuracy'): run(p.parse_args())
+    with console('accuracy'):
+        run(parser().parse_args())
 
-if __name__=='__main__': main()
+if __name__ == '__main__':
+    main()

@@ -231,7 +231,8 @@ def end_to_end(paths, repeat):
             for copies in (10, 100):
                 out = root/f'out{copies}'
                 shutil.rmtree(out, ignore_errors=True)
-                run = watched(command, 'folder', root/str(copies), out, '--jobs', 2)
+                run = watched(command, '--corpus', 'folder', '--root', root/str(copies),
+                              '--out', out, '--jobs', 2)
                 best[copies] = min(best.get(copies, run), run)
     (once, memory), (tenfold, memory_tenfold) = best[10], best[100]
     minutes = 10*seconds/60

@@ -50,7 +50,7 @@ def draw_cues(emotion:str,                # a key of `RULES`
     return dict(zip(CUES, np.clip(cues, LOWEST, HIGHEST).tolist()))
 
 # %% ../nbs/17b_acting.ipynb #af30647b
-def filtered(y:np.ndarray, # waveform, 16 kHz
+def filtered(y:np.ndarray, # waveform at 16 kHz, `(n_samples,)`
              gain,         # function from frequencies in Hz to dB
             )->np.ndarray: # as long as `y`
     "A waveform through a filter without delay."
@@ -64,7 +64,7 @@ def octaves_above(f:np.ndarray,       # Hz
     "How many octaves a frequency lies above another."
     return np.log2(np.clip(f, 125, 8000)/centre)
 
-def tilted(y:np.ndarray,   # waveform, 16 kHz
+def tilted(y:np.ndarray,   # waveform at 16 kHz, `(n_samples,)`
            tilt:float,     # dB per octave; above 0 sounds tense and bright
           )->np.ndarray:   # as long and as loud as before
     "Tilt the spectrum around 1 kHz."
@@ -72,7 +72,7 @@ def tilted(y:np.ndarray,   # waveform, 16 kHz
     return z*np.sqrt((y**2).mean()/(z**2).mean())
 
 # %% ../nbs/17b_acting.ipynb #5c8ac7d8
-def breathy(y:np.ndarray,             # waveform, 16 kHz
+def breathy(y:np.ndarray,             # waveform at 16 kHz, `(n_samples,)`
             amount:float,             # 0 none ... 1 nearly a whisper
             rng:np.random.Generator,  # source of the noise
            )->np.ndarray:             # as long as `y`
@@ -84,7 +84,7 @@ def breathy(y:np.ndarray,             # waveform, 16 kHz
     return (1-.4*amount)*y + amount*envelope*noise
 
 # %% ../nbs/17b_acting.ipynb #8092eb7b
-def rough(y:np.ndarray,             # waveform, 16 kHz
+def rough(y:np.ndarray,             # waveform at 16 kHz, `(n_samples,)`
           amount:float,             # 0 none ... 1 every second cycle gone
           f0:float,                 # mean pitch, Hz
           rng:np.random.Generator,  # makes the cycles irregular
@@ -96,7 +96,7 @@ def rough(y:np.ndarray,             # waveform, 16 kHz
     return y*(1 - amount*(.5 + .5*np.cos(phase)))
 
 # %% ../nbs/17b_acting.ipynb #662260c7
-def trembling(y:np.ndarray,             # waveform, 16 kHz
+def trembling(y:np.ndarray,             # waveform at 16 kHz, `(n_samples,)`
               tremor:float,             # depth of the wavering, semitones
               rng:np.random.Generator,  # its rate and phase, and the slow drift of every voice
              )->np.ndarray:             # about as long as `y`
@@ -133,7 +133,7 @@ def perform(text:str,                 # what to say
             speaker:Speaker,          # who says it
             cues:dict,                # how, see `draw_cues`
             rng:np.random.Generator,  # where the pauses fall, noise, tremor
-           )->np.ndarray:             # 16 kHz, RMS -26 dBFS when neutral
+           )->np.ndarray:             # `(n_samples,)`, 16 kHz, RMS -26 dBFS when neutral
     "Speak one utterance."
     f0 = speaker.f0*2**(cues['pitch']/12)
     words = with_pauses(text, int(cues['pauses'] + rng.random()), rng)
@@ -164,10 +164,10 @@ def draw_room(session:int,  # 1 to 5
                 gain=rng.uniform(-2, 2), noise=rng.uniform(-62, -52))
 
 # %% ../nbs/17b_acting.ipynb #060369f8
-def record(y:np.ndarray,             # waveform, 16 kHz
+def record(y:np.ndarray,             # waveform at 16 kHz, `(n_samples,)`
            room:Room,                # from `draw_room`
            rng:np.random.Generator,  # noise, distance from the microphone
-          )->np.ndarray:             # int16, with 0.1 to 0.25 s of silence before and after
+          )->np.ndarray:             # int16 `(n_samples,)`, with 0.1 to 0.25 s of silence around
     "A waveform as the session's microphone hears it."
     y = np.pad(y, rng.integers(1600, 4000, 2))
     distance = rng.normal()
