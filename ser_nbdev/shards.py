@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
-from .features import AudioError, FeatureSet, extract, load_audio
+from .audio import AudioError, load_audio
+from .feature_sets import FeatureSet, extract
 from .files import FileError, printable, whole_file
 
 # %% ../nbs/24_shards.ipynb #97ecfcf4

@@ -23,7 +23,7 @@ import pyarrow as pa
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .corpora import CORPORA, console, read_corpus
-from .features import FEATURE_SETS, FeatureSet, feature_set
+from .feature_sets import FEATURE_SETS, FeatureSet, feature_set
 from .files import alone, whole_file # noqa: F401
 from .folder_checks import INDEX_COLUMNS, checked_table, clear_leftovers, workplace
 from .shards import (StoreError, damage_named, in_dtype, kind_in_words, make_shard,

@@ -27,7 +27,7 @@ from .weights import computed_in, read_weights, rebuilt_model, weight_bytes
 from .augment import augmented
 from .bucketing import BucketIterator, _checked_rows
 from .corpora import Fold, assert_no_leak, folds
-from .features import Normalised, fit_cmvn
+from .normalise import Normalised, fit_cmvn
 from .store import FeatureStore, _atomic, alone, extract_corpus   # alone: for those who import it from here
 
 # %% ../nbs/03_train_multigpu.ipynb #a73c1fbd
