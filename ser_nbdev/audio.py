@@ -90,7 +90,8 @@ def trim_silence(y:np.ndarray, # waveform at 16 kHz, `(n_samples,)`
                  db:float,     # what is so much quieter than the loudest 25 ms is silence, dB
                 )->np.ndarray: # a part of it
     "The waveform without the silence at both ends."
-    from librosa.effects import trim
+    from ser_nbdev.files import import_librosa
+    trim = import_librosa('librosa.effects').trim
     step = SR//40
     trimmed, _ = trim(y, top_db=db, frame_length=step, hop_length=step)
     return trimmed

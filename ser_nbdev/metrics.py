@@ -6,12 +6,12 @@
 __all__ = ['METRICS', 'check_answers', 'confusion', 'uar_of_counts', 'wa_of_counts', 'macro_f1_of_counts', 'score_answers', 'uar',
            'wa', 'macro_f1', 'softmax', 'cross_entropy', 'reliability', 'ece', 'ccc']
 
-# %% ../nbs/34_metrics.ipynb #a71c0dc8
+# %% ../nbs/34_metrics.ipynb #284423e3
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-# %% ../nbs/34_metrics.ipynb #182847ec
+# %% ../nbs/34_metrics.ipynb #7c976a5f
 def check_answers(truth:ArrayLike,    # emotion of each utterance, (n,)
                   predicted:ArrayLike # what the model says, (n,)
                  )->tuple:            # both as arrays
@@ -42,7 +42,7 @@ def confusion(truth:ArrayLike,     # emotion of each utterance, (n,)
     np.add.at(counts, (rows, columns), 1)
     return counts
 
-# %% ../nbs/34_metrics.ipynb #7015d6ab
+# %% ../nbs/34_metrics.ipynb #158f9761
 def uar_of_counts(counts, # (..., n_classes, n_classes)
                   xp=np,  # NumPy, or `keras.ops`
                  ):       # (...), in [0, 1]
@@ -68,7 +68,7 @@ def macro_f1_of_counts(counts, # (..., n_classes, n_classes)
     occurs = xp.where(n>0, 1., 0.)
     return xp.sum(f1, axis=-1)/xp.maximum(xp.sum(occurs, axis=-1), 1)
 
-# %% ../nbs/34_metrics.ipynb #b59dec0e
+# %% ../nbs/34_metrics.ipynb #6cb90cec
 def score_answers(truth, predicted, of_counts):
     "A score of answers by way of their confusion matrix."
     truth, predicted = check_answers(truth, predicted)
@@ -95,7 +95,7 @@ def macro_f1(truth:ArrayLike,    # emotion of each utterance, (n,)
 
 METRICS = dict(uar=uar_of_counts, wa=wa_of_counts, macro_f1=macro_f1_of_counts)
 
-# %% ../nbs/34_metrics.ipynb #8b542e1e
+# %% ../nbs/34_metrics.ipynb #1521679a
 def softmax(logits:np.ndarray # (n, n_classes)
            )->np.ndarray:     # probabilities, (n, n_classes)
     "Probabilities of logits."
@@ -109,7 +109,7 @@ def cross_entropy(probabilities:np.ndarray, # (n, n_classes)
     of_truth = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(of_truth.clip(1e-12)).mean())
 
-# %% ../nbs/34_metrics.ipynb #16df47d2
+# %% ../nbs/34_metrics.ipynb #cf96d387
 def reliability(confidence:ArrayLike, # highest probability of each prediction, (n,)
                 correct:ArrayLike,    # whether the prediction is right, (n,)
                 bins:int=10,          # of equal width over [0, 1]
@@ -134,7 +134,7 @@ def ece(confidence:ArrayLike, # highest probability of each prediction, (n,)
     gap = (table.accuracy-table.confidence).abs()
     return float((table.n*gap).sum()/table.n.sum())
 
-# %% ../nbs/34_metrics.ipynb #37acd2d2
+# %% ../nbs/34_metrics.ipynb #c180294f
 def ccc(truth:ArrayLike,    # numbers, (n,)
         predicted:ArrayLike # numbers, (n,)
        )->float:            # in [-1, 1]

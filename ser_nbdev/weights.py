@@ -6,7 +6,7 @@
 __all__ = ['MAX_WEIGHT_BYTES', 'MAX_OBJECTS', 'hdf5_objects', 'check_weights', 'weight_bytes', 'model_arguments',
            'fewest_weights', 'computed_in', 'fill_weights', 'rebuilt_model', 'read_bounded', 'read_weights']
 
-# %% ../nbs/35_weights.ipynb #681a319b
+# %% ../nbs/35_weights.ipynb #aeaed005
 import io, tempfile, warnings, zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py, numpy as np
 from .config import TrainConfig
 
-# %% ../nbs/35_weights.ipynb #c67171db
+# %% ../nbs/35_weights.ipynb #97b0322e
 MAX_WEIGHT_BYTES = 512_000_000 # of one model's file; ours have about two million
 MAX_OBJECTS = 1000             # groups and arrays in a file; ours have about a hundred
 
@@ -36,7 +36,7 @@ def hdf5_objects(group:h5py.Group, # where to look
         if isinstance(found, h5py.Group):
             yield from hdf5_objects(found, seen)
 
-# %% ../nbs/35_weights.ipynb #36baaa66
+# %% ../nbs/35_weights.ipynb #5961263d
 def check_weights(data:bytes # content of an HDF5 file
                  )->int:     # how many weights it holds
     "Refuse weights that are anything but plain arrays of finite numbers."
@@ -58,7 +58,7 @@ def check_weights(data:bytes # content of an HDF5 file
                 n_weights += found.size
     return n_weights
 
-# %% ../nbs/35_weights.ipynb #1870447d
+# %% ../nbs/35_weights.ipynb #1197dd5e
 def weight_bytes(model # Keras model
                 )->bytes: # content of an HDF5 file, in Keras' own layout
     "A model's weights, to be written to disk."
@@ -70,7 +70,7 @@ def weight_bytes(model # Keras model
                 saved.copy(name, f)
         return content.getvalue()
 
-# %% ../nbs/35_weights.ipynb #a157dd46
+# %% ../nbs/35_weights.ipynb #fea8eece
 def model_arguments(info:dict # as in a run's `config.json`: recipe, classes, features
                    )->dict:   # arguments for `build_model`
     "What to build, every value checked."
@@ -91,7 +91,7 @@ def fewest_weights(arguments:dict # of `build_model`
     later = 3*units*(arguments['layers']-1)
     return 2*4*units*(first+later)
 
-# %% ../nbs/35_weights.ipynb #b53b8b5c
+# %% ../nbs/35_weights.ipynb #41504cb1
 @contextmanager
 def computed_in(precision:str # float32, mixed_float16 or mixed_bfloat16
                ):
@@ -117,7 +117,7 @@ def fill_weights(model, # Keras model
         except UserWarning:
             raise ValueError('weights are missing') from None
 
-# %% ../nbs/35_weights.ipynb #6f67a476
+# %% ../nbs/35_weights.ipynb #cc13af7b
 def rebuilt_model(info:dict, # as in a run's `config.json`: recipe, classes, features
                   data:bytes # content of an HDF5 file
                  ):          # Keras model, not compiled
@@ -134,7 +134,7 @@ def rebuilt_model(info:dict, # as in a run's `config.json`: recipe, classes, fea
     fill_weights(model, data)
     return model
 
-# %% ../nbs/35_weights.ipynb #00750f6f
+# %% ../nbs/35_weights.ipynb #d9133c0c
 def read_bounded(file, # binary file, or a member of an archive
                  size:int # bytes that it says it has
                 )->bytes:
