@@ -140,7 +140,7 @@ def run_svms(store, made, options, work, out):
 
 def model_predictions(store, made, normalise, options, work):
     "Predictions of all folds and seeds, with probabilities."
-    from ser_nbdev.train import train_all
+    from ser_nbdev.parallel import train_all
     tasks = []
     for fold in made:
         for seed in range(options.seeds):

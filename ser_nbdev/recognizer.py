@@ -29,7 +29,7 @@ from .normalise import CMVN, fit_cmvn
 if TYPE_CHECKING:
     from keras import Model
     from matplotlib.axes import Axes
-    from ser_nbdev.train import TrainConfig
+    from ser_nbdev.config import TrainConfig
 else:   # nbdev looks the names up when it makes the pages
     Axes, Model, TrainConfig = 'Axes', 'Model', 'TrainConfig'
 
