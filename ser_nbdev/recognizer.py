@@ -409,11 +409,8 @@ def load(cls:Recognizer,
 def _unseen_speakers_score(runs, frame):
     "Cross-validated UAR in words, for the card."
     from ser_nbdev.statistics import bootstrap_ci
-    tables = []
-    for r in runs:
-        predicted = r.predictions[r.classes].idxmax(axis=1)
-        tables.append(r.predictions.assign(predicted=predicted))
-    predictions = pd.concat(tables)
+    predictions = pd.concat(
+        r.predictions.assign(predicted=r.predictions[r.classes].idxmax(axis=1)) for r in runs)
     score, low, high = bootstrap_ci(predictions)
     return (f'UAR {score:.3f} [{low:.3f}, {high:.3f}], cross-validated: each of {len(predictions)} '
             f'utterances of {frame.speaker.nunique()} speakers scored by a model that had not '
