@@ -22,7 +22,7 @@ class AudioError(ValueError):
     "A recording that gives no features, and why."
 
 # %% ../nbs/20_audio.ipynb #8d3f50c8
-def check_waveform(y:np.ndarray,    # waveform
+def check_waveform(y:np.ndarray,    # waveform, `(n_samples,)`
                    name='waveform', # what to call it in the error
                   ):
     "Refuse what no feature can be computed from."
@@ -36,7 +36,7 @@ def check_waveform(y:np.ndarray,    # waveform
 # %% ../nbs/20_audio.ipynb #b80c5b20
 RATES = (1000, 1_000_000)   # lowest and highest sampling rate that is accepted, Hz
 
-def check_sampling_rate(sr,              # sampling rate
+def check_sampling_rate(sr:float,        # sampling rate, Hz
                         name='waveform', # what to call it in the error
                        ):
     "Refuse what is no sampling rate."
@@ -128,7 +128,7 @@ def load_audio(path:str|Path,           # any file that libsndfile reads
 
 # %% ../nbs/20_audio.ipynb #d96426ab
 def listen(y:np.ndarray, # waveform at 16 kHz, `(n_samples,)`
-          ):
+          )->object:     # `IPython.display.Audio`
     "A player for the notebook; MP3 keeps the notebook small."
     from IPython.display import Audio
     with tempfile.TemporaryDirectory() as folder:

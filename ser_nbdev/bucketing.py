@@ -121,9 +121,9 @@ def lengths_of(features, rows):
         return np.array([len(features[i]) for i in rows])
     return np.asarray(known)[rows]
 
-def checked_rows(rows, # numbers, a mask, or None: all
-                 n:int # rows that there are
-                )->np.ndarray: # int
+def checked_rows(rows:Sequence|np.ndarray|None, # numbers, a mask, or None: all
+                 n:int                         # rows that there are
+                )->np.ndarray:                 # int `(n_rows,)`
     "Row numbers from a list of them or a boolean mask; each once, all there."
     rows = np.arange(n) if rows is None else np.asarray(rows)
     if rows.dtype==bool:

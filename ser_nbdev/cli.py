@@ -36,7 +36,12 @@ def usual_split(corpus:str # demo, or a name in `CORPORA`
 
 class OldName(Action):
     "An option under its old name: it still works, and says the new one."
-    def __call__(self, parser, namespace, value, option_string=None):
+    def __call__(self,
+                 parser:ArgumentParser,  # whose name begins the message
+                 namespace:object,       # gets the value
+                 value:object,           # as typed
+                 option_string:str=None, # the old name, as typed
+                ):
         print(f'{parser.prog}: {option_string} is called --{self.dest} now', file=sys.stderr)
         setattr(namespace, self.dest, value)
 

@@ -68,11 +68,11 @@ def power_spectrum(frames:np.ndarray, # `(n_frames, n_fft)`
 
 # %% ../nbs/00_features.ipynb #0a993323
 def draw_spectrogram(y:np.ndarray,      # waveform at 16 kHz, `(n_samples,)`
-                     ax=None,           # matplotlib axes (default: new ones)
+                     ax:object=None,    # matplotlib axes (default: new ones)
                      window_ms:float=25,# length of the window
                      hop_ms:float=10,   # from frame to frame
                      top:float=8.,      # highest frequency, kHz
-                    ):                  # the axes
+                    )->object:          # the axes
     "Power over time and frequency, in dB below the loudest point."
     from matplotlib import pyplot as plt
     win = round(window_ms*SR/1000)
@@ -185,7 +185,7 @@ def zcr(frames:np.ndarray, # `(n_frames, win)`
 # %% ../nbs/00_features.ipynb #676c96d2
 def delta(x:np.ndarray, # `(n_frames, n_features)`
           width:int=2   # frames on either side
-         )->np.ndarray: # slope per frame, same shape
+         )->np.ndarray: # slope per frame, `(n_frames, n_features)`
     "First derivative by regression over `2*width+1` frames, the ends repeated."
     n = len(x)
     padded = np.pad(x, ((width, width), (0, 0)), mode='edge')

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 # %% ../nbs/29_keras_setup.ipynb #d22983c0
 ATTENTION = ('pool', 'window', 'none')
@@ -99,7 +100,7 @@ def use_float32(keras):
         keras.config.set_dtype_policy('float32')
 
 # %% ../nbs/29_keras_setup.ipynb #87c89f7a
-def load_keras():  # the module `keras`
+def load_keras()->Any: # the module `keras`
     "Import Keras with the settings that our models need."
     choose_backend()
     check_keras_json()

@@ -149,10 +149,10 @@ def weighted_moments(x,       # `(..., T, F)`
     variance = xp.sum(weights*(x-mean[..., None, :])**2, -2)
     return [mean, xp.sqrt(variance + 1e-5)]
 
-def utterance_statistics(x,      # `(..., T, F)`
-                         mask,   # `(..., T, 1)`, 1 where a frame is real
-                         xp=ops, # `keras.ops` or `numpy`
-                        ):       # `(..., 4F)`
+def utterance_statistics(x:object,    # Keras tensor or array, `(..., T, F)`
+                         mask:object, # `(..., T, 1)`, 1 where a frame is real
+                         xp=ops,      # `keras.ops` or `numpy`
+                        )->object:    # `(..., 4F)`
     "Mean and standard deviation over all frames, then over those whose first feature is high."
     n_frames = xp.maximum(xp.sum(mask, -2)[..., None, :], 1)
     mean, std = weighted_moments(x, mask/n_frames, xp)

@@ -43,25 +43,25 @@ def confusion(truth:ArrayLike,     # emotion of each utterance, (n,)
     return counts
 
 # %% ../nbs/34_metrics.ipynb #158f9761
-def uar_of_counts(counts, # (..., n_classes, n_classes)
-                  xp=np,  # NumPy, or `keras.ops`
-                 ):       # (...), in [0, 1]
+def uar_of_counts(counts:ArrayLike,   # (..., n_classes, n_classes)
+                  xp=np,              # NumPy, or `keras.ops`
+                 )->float|np.ndarray: # (...), in [0, 1]
     "Unweighted average recall: the mean recall of the classes that occur."
     n = xp.sum(counts, axis=-1)
     recall = xp.diagonal(counts, axis1=-2, axis2=-1)/xp.maximum(n, 1)
     occurs = xp.where(n>0, 1., 0.)
     return xp.sum(recall, axis=-1)/xp.maximum(xp.sum(occurs, axis=-1), 1)
 
-def wa_of_counts(counts, # (..., n_classes, n_classes)
-                 xp=np,  # NumPy, or `keras.ops`
-                ):       # (...), in [0, 1]
+def wa_of_counts(counts:ArrayLike,   # (..., n_classes, n_classes)
+                 xp=np,              # NumPy, or `keras.ops`
+                )->float|np.ndarray: # (...), in [0, 1]
     "Weighted accuracy: the share of utterances that are right."
     right = xp.sum(xp.diagonal(counts, axis1=-2, axis2=-1), axis=-1)
     return right/xp.maximum(xp.sum(counts, axis=(-2,-1)), 1)
 
-def macro_f1_of_counts(counts, # (..., n_classes, n_classes)
-                       xp=np,  # NumPy, or `keras.ops`
-                      ):       # (...), in [0, 1]
+def macro_f1_of_counts(counts:ArrayLike,   # (..., n_classes, n_classes)
+                       xp=np,              # NumPy, or `keras.ops`
+                      )->float|np.ndarray: # (...), in [0, 1]
     "Mean F1 of the classes that occur or are predicted."
     n = xp.sum(counts, axis=-1) + xp.sum(counts, axis=-2)
     f1 = 2*xp.diagonal(counts, axis1=-2, axis2=-1)/xp.maximum(n, 1)

@@ -12,7 +12,7 @@ __all__ = ['ARM_COLOURS', 'DPI', 'CURVE_NAMES', 'PUBLISHED', 'new_axes', 'figure
 # %% ../nbs/42_plots.ipynb #0391c214
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from .labels import COLOURS, EMOTIONS
@@ -33,10 +33,10 @@ DPI = 150
 
 def new_axes(width:float=9,  # of the figure, in inches
              height:float=3, # in inches
-             rows:int=1,
-             columns:int=1,
+             rows:int=1,     # of axes
+             columns:int=1,  # of axes
              **options,      # as for `plt.subplots`
-            ):               # one `Axes`, or an array of them
+            )->Any:          # one `Axes`, or an array of them
     "Axes on a new figure."
     import matplotlib.pyplot as plt
     options = dict(figsize=(width, height), dpi=DPI, layout='constrained') | options
@@ -47,7 +47,7 @@ def new_axes(width:float=9,  # of the figure, in inches
 def figure_png(figure:'Figure',  # is closed
                dpi:int=None,     # pixels per inch (default: the figure's)
                colours:int=None, # draw with so many colours, for a smaller file (default: all)
-              )->bytes:
+              )->bytes:           # what the file would hold
     "A figure as a PNG image."
     import matplotlib.pyplot as plt
     png = io.BytesIO()

@@ -200,7 +200,7 @@ def swap_units(a, b):
 # %% ../nbs/40_statistics.ipynb #77a39061
 def most_probable(predictions:pd.DataFrame, # a column of probabilities for each class
                   classes:list,             # names of these columns
-                 )->np.ndarray:             # a class for each row
+                 )->np.ndarray:             # a class for each row, `(n_rows,)`
     "The class of highest probability; of equal ones the first."
     return np.array(classes)[predictions[classes].to_numpy().argmax(1)]
 
