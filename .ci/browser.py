@@ -59,7 +59,7 @@ def changed(page, was, what, selector='.widget-html-content'):
 def bars(page):
     "Pixels of each emotion's colour in the right third of the picture, where the bars are."
     from matplotlib import colors, image
-    from ser_nbdev.corpora import COLOURS
+    from ser_nbdev.labels import COLOURS
     box = page.locator('img.widget-image')
     if not box.is_visible():
         return {}

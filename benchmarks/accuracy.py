@@ -26,7 +26,7 @@ from ser_nbdev.comparison import markdown_table, with_interval
 from ser_nbdev.config import TrainConfig
 from ser_nbdev.corpora import console, read_corpus
 from ser_nbdev.data import SPEAKER_HELP, corpus_root, reader_options
-from ser_nbdev.features import load_audio
+from ser_nbdev.audio import load_audio
 from ser_nbdev.folds import folds
 from ser_nbdev.labels import LABEL_SETS, CorpusError, relabel
 from ser_nbdev.metrics import macro_f1, uar, wa
@@ -140,7 +140,7 @@ def run_svms(store, made, options, work, out):
 
 def model_predictions(store, made, normalise, options, work):
     "Predictions of all folds and seeds, with probabilities."
-    from ser_nbdev.train import train_all
+    from ser_nbdev.parallel import train_all
     tasks = []
     for fold in made:
         for seed in range(options.seeds):

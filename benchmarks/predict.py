@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from ser_nbdev.corpora import read_corpus
-from ser_nbdev.features import SR, load_audio
+from ser_nbdev.audio import SR, load_audio
 
 
 def say(what, value, target='', met=None):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser_nbdev.config import RECIPES, TrainConfig
 from ser_nbdev.recognizer import Recognizer, pretrain
-from ser_nbdev.train import load_features
+from ser_nbdev.data import load_features
 
 
 def options():

@@ -149,7 +149,8 @@ def noisy(n=192):
 def memory(epochs):
     "Resident memory of this process at the end of each epoch of `train`."
     import tempfile
-    from ser_nbdev.train import TrainConfig, everything, train
+    from ser_nbdev.config import TrainConfig
+    from ser_nbdev.train import everything, train
     class Bar:
         seen = []
         def update(self, n=1): self.seen += [rss()]*n
@@ -162,7 +163,9 @@ def memory(epochs):
 def side_by_side(n=8, epochs=20):
     "Trainings one after the other against as many at once as there are cores, the start of the processes counted in."
     import tempfile
-    from ser_nbdev.train import TrainConfig, everything, train_all
+    from ser_nbdev.config import TrainConfig
+    from ser_nbdev.parallel import train_all
+    from ser_nbdev.train import everything
     noise, frame = noisy(); took = {}
     for jobs in (1, os.cpu_count()):
         with tempfile.TemporaryDirectory() as d:

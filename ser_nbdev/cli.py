@@ -155,7 +155,8 @@ def train_or_lose(options:dict,       # parsed
     with alone(out):
         features, frame = options_data(options, config.features, out)
         fold = options_fold(options, frame)
-        from ser_nbdev.train import WorkerLost, everything, train
+        from ser_nbdev.machines import WorkerLost
+        from ser_nbdev.train import everything, train
         machine, machines = cluster()
         if machines>1:
             note = f'machine {machine} of {machines}: waiting for the others'

@@ -8,9 +8,7 @@ __all__ = ['jax_strategy', 'tensorflow_strategy', 'strategy_for', 'checked_devic
 
 # %% ../nbs/37_devices.ipynb #35756ca2
 import contextlib
-from dataclasses import replace
 from functools import lru_cache
-import numpy as np
 from .config import TrainConfig, cluster
 from .metrics import uar_of_counts, wa_of_counts
 from .model import build_model, keras, ops

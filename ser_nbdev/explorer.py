@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['explorer_figure', 'Explorer']
 
-# %% ../nbs/53_explorer.ipynb #a7387f0c
+# %% ../nbs/53_explorer.ipynb #b064a230
 import io, tempfile
 from html import escape
 from pathlib import Path
@@ -16,15 +16,15 @@ from .audio import SR, AudioError
 from .features import HOP, mfcc
 from .labels import COLOURS, EMOTIONS
 from .recognizer import Prediction, Recognizer, read_utterance
-from .timeline import figure_png, one_line
+from .timeline import one_line, quiet_png
 
-# %% ../nbs/53_explorer.ipynb #07ba9af7
+# %% ../nbs/53_explorer.ipynb #4cea299c
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:   # nbdev looks the name up when it makes the pages
     Figure = 'Figure'
 
-# %% ../nbs/53_explorer.ipynb #92beac54
+# %% ../nbs/53_explorer.ipynb #caaf2070
 def _draw_waveform(ax, y):
     "Amplitude over time."
     ax.plot(np.arange(len(y))/SR, y, color='#8C8C8C', lw=.6)
@@ -49,7 +49,7 @@ def _draw_attention(ax, prediction):
     ax.plot(prediction.times, relative, color='black', lw=1.8)
     ax.set(ylabel='attention (1: even)', ylim=(0, None))
 
-# %% ../nbs/53_explorer.ipynb #49b90a50
+# %% ../nbs/53_explorer.ipynb #219a0b95
 def _mark_truth(ax, prediction, truth):
     "The true emotion in the title, and an arrow at its bar."
     title = f'{ax.get_title()}\ntruth: {EMOTIONS.get(truth, truth)}'
@@ -60,7 +60,7 @@ def _mark_truth(ax, prediction, truth):
                 transform=ax.get_yaxis_transform())
     ax.set_title(title)
 
-# %% ../nbs/53_explorer.ipynb #e9037912
+# %% ../nbs/53_explorer.ipynb #0aef9448
 def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, (n_samples,)
                     prediction:Prediction, # of the recogniser
                     title:str='',          # of the figure
@@ -82,7 +82,7 @@ def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, (n_samples,)
         _mark_truth(bars, prediction, truth)
     return fig
 
-# %% ../nbs/53_explorer.ipynb #77f352c4
+# %% ../nbs/53_explorer.ipynb #5362b709
 class Explorer:
     "Choose or upload a recording; hear it, see it, see it scored."
     def __init__(self,
@@ -102,7 +102,7 @@ class Explorer:
     def _repr_mimebundle_(self, **kwargs):
         return self.widget._repr_mimebundle_(**kwargs)
 
-# %% ../nbs/53_explorer.ipynb #c08f8f31
+# %% ../nbs/53_explorer.ipynb #cf1217ee
 @patch
 def _make_controls(self:Explorer):
     "A list to choose from, and an upload."
@@ -122,7 +122,7 @@ def _make_controls(self:Explorer):
     self.choice.observe(on_choice, 'value')
     self.upload.observe(on_upload, 'value')
 
-# %% ../nbs/53_explorer.ipynb #8d07138e
+# %% ../nbs/53_explorer.ipynb #cd959b76
 @patch
 def _make_displays(self:Explorer):
     "A message, a sound and a picture."
@@ -138,7 +138,7 @@ def _arrange(self:Explorer):
     controls = [self.choice, self.upload] if len(self.choice.options) else [self.upload]
     self.widget = w.VBox([w.HBox(controls), self.message, self.sound, self.picture])
 
-# %% ../nbs/53_explorer.ipynb #c8d51120
+# %% ../nbs/53_explorer.ipynb #2e4f6475
 @patch
 def choose(self:Explorer,
            i:int # position in the corpus
@@ -165,7 +165,7 @@ def _score_upload(self:Explorer, file):
     self.upload.value, self.choice.value = (), None
     self.score_bytes(bytes(file['content']), file['name'])
 
-# %% ../nbs/53_explorer.ipynb #c3a7cc97
+# %% ../nbs/53_explorer.ipynb #9b2fcf4f
 @patch
 def _show_media(self:Explorer, wav, png):
     "Put sound and picture in place; empty ones are hidden."
@@ -189,9 +189,9 @@ def _show_recording(self:Explorer, path, name, truth=None):
     wav = io.BytesIO()
     soundfile.write(wav, y, SR, format='WAV')
     figure = explorer_figure(y, self.prediction, title, truth)
-    self._show_media(wav.getvalue(), figure_png(figure))
+    self._show_media(wav.getvalue(), quiet_png(figure))
 
-# %% ../nbs/53_explorer.ipynb #9bf15ca5
+# %% ../nbs/53_explorer.ipynb #dbb600c2
 def _message_of(prediction, title, truth):
     "A prediction as a line of HTML."
     def name_of(code):

@@ -196,7 +196,7 @@ def delta(x:np.ndarray, # `(n_frames, n_features)`
 
 # %% ../nbs/00_features.ipynb #89d32209
 MOVED = dict(
-    audio='VOWELS AudioError load_audio synth_vowel check_sampling_rate',
+    audio='VOWELS AudioError load_audio synth_vowel',
     pitch='F0_MIN F0_MAX half_rate pitch_power normalised_autocorrelation '
           'f0_candidates f0_track f0_autocorr',
     feature_sets='lld spectral_shape lld43 FeatureSet FEATURE_SETS feature_set feature_names '
@@ -205,7 +205,6 @@ MOVED = dict(
 
 def __getattr__(name):
     "What stood here in version 0.1 is still found here."
-    name = dict(_check_rate='check_sampling_rate').get(name, name)
     for room, names in MOVED.items():
         if name in names.split():
             return getattr(import_module(f'ser_nbdev.{room}'), name)

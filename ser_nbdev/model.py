@@ -7,7 +7,7 @@ __all__ = ['keras', 'ops', 'prepared_frames', 'bilstm', 'utterance_vector', 'emo
            'check_model_sizes', 'build_model', 'attention_model']
 
 # %% ../nbs/02_model.ipynb #066e38e8
-from .keras_setup import ATTENTION, load_keras, quiet_stderr
+from .keras_setup import ATTENTION, load_keras
 
 # %% ../nbs/02_model.ipynb #975204ef
 keras = load_keras()
@@ -16,11 +16,7 @@ ops = keras.ops
 # %% ../nbs/02_model.ipynb #1b5a0f2d
 from .fast_lstm import Bidirectional
 from .layers import (AttentionPooling, Centred, Either, Functionals, StackFrames,
-                              WindowAttentionCell, utterance_statistics)
-
-# for rooms that still import them from here
-_quiet_stderr = quiet_stderr
-_statistics = utterance_statistics
+                              WindowAttentionCell)
 
 # %% ../nbs/02_model.ipynb #74c495ba
 def prepared_frames(frames:keras.KerasTensor, # `(B, T, F)`

@@ -6,7 +6,7 @@
 __all__ = ['Tally', 'following', 'n_processes', 'train_with_tally', 'train_beside', 'train_in_turn', 'train_all']
 
 # %% ../nbs/38_parallel.ipynb #d94f3681
-import os, tempfile, threading, time, warnings
+import os, tempfile, threading, warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager

@@ -314,7 +314,7 @@ def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attentio
 # %% ../nbs/42_plots.ipynb #e9ed2af4
 def plot_found(utterance, paths, pair):
     "One utterance on its pair of axes."
-    from ser_nbdev.features import load_audio
+    from ser_nbdev.audio import load_audio
     title = f'{utterance["name"]}: {EMOTIONS[utterance.truth]}'
     if utterance.predicted != utterance.truth:
         title += f', predicted {EMOTIONS[utterance.predicted]}'

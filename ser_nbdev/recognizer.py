@@ -6,7 +6,7 @@
 __all__ = ['NOT_FOR', 'LONGEST', 'Prediction', 'Card', 'probability_model', 'Recognizer', 'or_raise', 'open_recording',
            'promised_seconds', 'warn_if_cut_short', 'read_utterance', 'pretrain']
 
-# %% ../nbs/51_recognizer.ipynb #0cf9a60b
+# %% ../nbs/51_recognizer.ipynb #c369633d
 import contextlib, os, warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,15 +25,15 @@ from .folds import folds
 from .labels import COLOURS, EMOTIONS
 from .normalise import CMVN, fit_cmvn
 
-# %% ../nbs/51_recognizer.ipynb #2d4a8426
+# %% ../nbs/51_recognizer.ipynb #bced88f6
 if TYPE_CHECKING:
     from keras import Model
     from matplotlib.axes import Axes
-    from ser_nbdev.train import TrainConfig
+    from ser_nbdev.config import TrainConfig
 else:   # nbdev looks the names up when it makes the pages
     Axes, Model, TrainConfig = 'Axes', 'Model', 'TrainConfig'
 
-# %% ../nbs/51_recognizer.ipynb #6fa78455
+# %% ../nbs/51_recognizer.ipynb #3cb738af
 @dataclass
 class Prediction:
     "What a recogniser predicts for one recording."
@@ -51,7 +51,7 @@ class Prediction:
         rest = ', '.join(f'{code} {probability:.2f}' for code,probability in ranked)
         return f'{EMOTIONS.get(self.label, self.label)} ({rest})'
 
-# %% ../nbs/51_recognizer.ipynb #5d961d07
+# %% ../nbs/51_recognizer.ipynb #003eb817
 @patch
 def plot(self:Prediction,
          ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -68,7 +68,7 @@ def plot(self:Prediction,
     ax.invert_yaxis()
     return ax
 
-# %% ../nbs/51_recognizer.ipynb #0e9bf9c5
+# %% ../nbs/51_recognizer.ipynb #b5254e55
 NOT_FOR = ('decisions about a person: hiring, work, school, insurance, credit, health, police, '
            'borders (in the EU, Article 5 of the AI Act forbids emotion recognition at work and in '
            'education, but for medical or safety reasons); languages, ages and ways of recording '
@@ -88,7 +88,7 @@ class Card(dict):
         titles = [t for t in self if t in ('what', 'trained on', 'score')]
         return '; '.join(f'{t}: {self[t]}' for t in titles).rstrip('.')
 
-# %% ../nbs/51_recognizer.ipynb #703397de
+# %% ../nbs/51_recognizer.ipynb #a11452c0
 def _card_of_runs(runs):
     "The card of finished runs."
     trained_on = ' and '.join(f'{r.info["fold"]["train"]} utterances' for r in runs)
@@ -104,7 +104,7 @@ def _score_of_run(run):
     fold, uar = run.info['fold'], run.metrics['test']['uar']
     return f'{uar:.3f} on {fold["test"]} utterances of {fold["name"]} (apart by {fold["by"]})'
 
-# %% ../nbs/51_recognizer.ipynb #96cdfbcc
+# %% ../nbs/51_recognizer.ipynb #adc50602
 def probability_model(model:'Model' # from `build_model`
                      )->'Model':    # gives probabilities, and attention where it has it
     "The same model, answering with probabilities instead of logits."
@@ -126,7 +126,7 @@ def _scoring_function(model):
     return tf.function(lambda frames, mask: model([frames, mask], training=False),
                        input_signature=signature)
 
-# %% ../nbs/51_recognizer.ipynb #6974d227
+# %% ../nbs/51_recognizer.ipynb #6646cdf4
 class Recognizer:
     "A trained model with its labels, features and normalisation."
     def __init__(self,
@@ -151,10 +151,10 @@ class Recognizer:
             raise AttributeError(f'Recognizer.{name} comes with import ser_nbdev.timeline')
         raise AttributeError(f'a Recognizer has no {name!r}')
 
-# %% ../nbs/51_recognizer.ipynb #bef9bd84
+# %% ../nbs/51_recognizer.ipynb #f9203bcc
 def _finished_runs(runs):
     "Open runs, their folders, or lists of them; refuse what is not finished."
-    from ser_nbdev.train import Run
+    from ser_nbdev.runs import Run
     flat = []
     for r in runs:
         flat += r if isinstance(r, (list, tuple)) else [r]
@@ -175,7 +175,7 @@ def _check_same_configuration(infos):
         raise ValueError('these runs have different classes, features or recipes; an ensemble '
                          'needs runs of one configuration, though seeds and folds may differ')
 
-# %% ../nbs/51_recognizer.ipynb #853eb41e
+# %% ../nbs/51_recognizer.ipynb #1a7cdd84
 def _info_of_runs(runs, card=None):
     "What a recogniser has to know, from the runs' `config.json`."
     infos = [r.info for r in runs]
@@ -201,7 +201,7 @@ def from_run(cls:Recognizer,
     info = _info_of_runs(opened, card)
     return cls([r.model() for r in opened], info)
 
-# %% ../nbs/51_recognizer.ipynb #5bb51477
+# %% ../nbs/51_recognizer.ipynb #3a4bc4d7
 @lru_cache
 def _blas_threads():
     "The thread pools of this process."
@@ -223,7 +223,7 @@ def features_of(self:Recognizer,
                          'these look like whole numbers; divide 16-bit ones by 32768')
     return x
 
-# %% ../nbs/51_recognizer.ipynb #aff38720
+# %% ../nbs/51_recognizer.ipynb #8b4bc8ba
 @patch
 def _normalised(self:Recognizer, x, cmvn):
     "Features as one of the models was trained on."
@@ -244,7 +244,7 @@ def _average_outputs(self:Recognizer, xs):
         per_model.append([ops.convert_to_numpy(o) for o in outputs])
     return [np.mean(outputs, 0) for outputs in zip(*per_model)]
 
-# %% ../nbs/51_recognizer.ipynb #3363aa08
+# %% ../nbs/51_recognizer.ipynb #2808ac14
 @patch
 def score_features(self:Recognizer,
                    xs:list # feature matrices, (n_frames, n_features) each
@@ -274,7 +274,7 @@ def or_raise(prediction:Prediction|AudioError # as `predict_each` gives it
         raise prediction
     return prediction
 
-# %% ../nbs/51_recognizer.ipynb #8f49de0b
+# %% ../nbs/51_recognizer.ipynb #b8b0dc1a
 def open_recording(path:str|Path          # of a file
                   )->soundfile.SoundFile: # to be closed
     "A recording opened for reading; where it cannot be, `load_audio` says why."
@@ -307,7 +307,7 @@ def warn_if_cut_short(path:str|Path,  # of a recording
         warnings.warn(f'{path}: shorter than its header says, {seconds:.1f} s of {promised:.1f}: '
                       'it was cut short, and what is left is scored', stacklevel=2)
 
-# %% ../nbs/51_recognizer.ipynb #13ad1834
+# %% ../nbs/51_recognizer.ipynb #9b946da2
 LONGEST = 600    # s
 
 def _check_duration(name, seconds):
@@ -327,7 +327,7 @@ def read_utterance(path:str|Path # of a recording of up to ten minutes
     warn_if_cut_short(path, promised, len(y)/SR)
     return y
 
-# %% ../nbs/51_recognizer.ipynb #5ec0e29d
+# %% ../nbs/51_recognizer.ipynb #621121e0
 @patch
 def predict(self:Recognizer,
             audio:str|Path|np.ndarray, # path of a recording, or its samples from -1 to 1
@@ -345,7 +345,7 @@ def predict(self:Recognizer,
                          'give its path, or its samples as a NumPy array')
     return or_raise(self.score_features([x])[0])
 
-# %% ../nbs/51_recognizer.ipynb #513f152d
+# %% ../nbs/51_recognizer.ipynb #3eeab259
 _GROUP = 256     # recordings whose features are in memory at once
 
 @patch
@@ -369,7 +369,7 @@ def _score_group(self:Recognizer, group, max_frames):
             group[i] = prediction
     return group
 
-# %% ../nbs/51_recognizer.ipynb #61458654
+# %% ../nbs/51_recognizer.ipynb #73b46b5f
 @patch
 def predict_each(self:Recognizer,
                  paths:Sequence[str|Path], # of the recordings
@@ -390,7 +390,7 @@ def predict_many(self:Recognizer,
         paths = [paths]
     return [or_raise(p) for p in self.predict_each(paths, max_frames)]
 
-# %% ../nbs/51_recognizer.ipynb #6e2cda9e
+# %% ../nbs/51_recognizer.ipynb #bef0831e
 @patch
 def save(self:Recognizer,
          path:str|Path # of the file, such as `angry.ser`
@@ -405,14 +405,14 @@ def load(cls:Recognizer,
     "Open a bundle: build the layers it describes, fill in its weights."
     return cls(*read_bundle(path))
 
-# %% ../nbs/51_recognizer.ipynb #b03dbf9a
+# %% ../nbs/51_recognizer.ipynb #9ca96ac1
 def _unseen_speakers_score(runs, frame):
     "Cross-validated UAR in words, for the card."
-    from ser_nbdev.results import bootstrap_ci
-    predicted = [r.predictions.assign(said=r.predictions[r.classes].idxmax(axis=1)) for r in runs]
-    predicted = pd.concat(predicted)
-    score, low, high = bootstrap_ci(predicted)
-    return (f'UAR {score:.3f} [{low:.3f}, {high:.3f}], cross-validated: each of {len(predicted)} '
+    from ser_nbdev.statistics import bootstrap_ci
+    predictions = pd.concat(
+        r.predictions.assign(predicted=r.predictions[r.classes].idxmax(axis=1)) for r in runs)
+    score, low, high = bootstrap_ci(predictions)
+    return (f'UAR {score:.3f} [{low:.3f}, {high:.3f}], cross-validated: each of {len(predictions)} '
             f'utterances of {frame.speaker.nunique()} speakers scored by a model that had not '
             f'heard the speaker (chance {1/len(runs[0].classes):.3f})')
 

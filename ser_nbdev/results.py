@@ -21,7 +21,7 @@ from .plots import (PUBLISHED, plot_attention, plot_calibration, plot_confusion,
 from .statistics import bootstrap_ci, paired_test, rank_correlation, speaker_uar
 from .study import RUNS, arm_name, best_run, compare_dropout, ser_compare
 if TYPE_CHECKING:
-    from ser_nbdev.train import Run
+    from ser_nbdev.runs import Run
 else:
     Run = 'Run' # nbdev looks the name up when it makes the pages
 

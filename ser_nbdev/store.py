@@ -24,11 +24,11 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .corpora import CORPORA, console, read_corpus
 from .feature_sets import FEATURE_SETS, FeatureSet, feature_set
-from .files import alone, whole_file # noqa: F401
+from .files import whole_file
 from .folder_checks import INDEX_COLUMNS, checked_table, clear_leftovers, workplace
 from .shards import (StoreError, damage_named, in_dtype, kind_in_words, make_shard,
                               open_shard, open_table, shard_path, shard_summary,
-                              source_identity, store_kind, write_shard, write_table) # noqa: F401
+                              store_kind, write_shard, write_table)
 
 # %% ../nbs/24_store.ipynb #77f7a7db
 class FeatureStore:

@@ -30,7 +30,7 @@ from .statistics import most_probable
 
 # %% ../nbs/44_study.ipynb #98414274
 if TYPE_CHECKING:
-    from ser_nbdev.train import Run
+    from ser_nbdev.runs import Run
 else:
     Run = 'Run' # nbdev looks the name up when it makes the pages
 
@@ -88,7 +88,7 @@ def compare_dropout(config:TrainConfig,      # for both arms
                     jobs:int=None,           # models side by side (default: `default_jobs`)
                    )->Comparison:
     "Train with dropout and without: the same folds, seeds and budget."
-    from ser_nbdev.train import train_all
+    from ser_nbdev.parallel import train_all
     rates = learning_rates or (config.learning_rate,)
     if len(rates) > 1 and config.join_validation:
         raise ValueError('this recipe trains on the validation rows, too, so they cannot choose a '

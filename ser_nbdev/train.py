@@ -22,7 +22,7 @@ from .config import TrainConfig, cluster
 from .data import check_training_data, classes_of
 from .devices import (checked_devices, keras, ops, ready_model, scope_of,
                                strategy_for)
-from .features import Normalised, fit_cmvn
+from .normalise import Normalised, fit_cmvn
 from .machines import fit_cluster, start_together
 from .metrics import cross_entropy, softmax, uar, wa
 from .model import build_model
