@@ -3,8 +3,8 @@
 usage: python .ci/check_docs.py [--types]
 
 Exit 1 where anything is missing; --types: type hints, too. Every exported name has a docstring;
-classes, and functions that another room, notebook or script imports, have a comment (a docment) at
-each argument. A helper that only its own room uses needs none.
+what another room, notebook or script imports has a comment (a docment) at each argument. A helper
+that only its own room uses needs none.
 
 Reads the sources only, by the rules of `fastcore.docments`: a comment belongs to the argument
 whose line it ends, else to the one below it; of several arguments in one line the last has it.
@@ -229,7 +229,7 @@ def function_gaps(function, is_offered, classes, types):
 def module_gaps(module, offers, classes, types):
     "(name, what is missing) for all that a module exports."
     for node in module.tree.body:
-        if isinstance(node, ast.ClassDef) and node.name in module.public:
+        if isinstance(node, ast.ClassDef) and (module.name, node.name) in offers:
             yield from class_gaps(module, node, classes, types)
         if not isinstance(node, FUNCTIONS):
             continue

@@ -50,8 +50,8 @@ class Comparison:
 # %% ../nbs/41_comparison.ipynb #5eddabf8
 @patch
 def of_arm(self:Comparison,
-           arm:str # name of the arm
-          )->pd.DataFrame:
+           arm:str         # name of the arm
+          )->pd.DataFrame: # rows of `predictions`, all folds and seeds
     "Its predictions."
     return self.predictions[self.predictions.arm == arm]
 
@@ -114,9 +114,11 @@ def score_columns(predictions):
     return columns
 
 # %% ../nbs/41_comparison.ipynb #a91a7b3f
-def with_interval(score:float, low:float, high:float, # ends NaN where there is no interval
-                  sign:str='',                        # '+' for differences
-                 )->str:                              # such as 0.803 [0.737, 0.868]
+def with_interval(score:float, # such as a UAR, or a difference of two
+                  low:float,   # its lower end; NaN where there is none
+                  high:float,  # its upper end; NaN where there is none
+                  sign:str='', # '+' for differences
+                 )->str:       # such as 0.803 [0.737, 0.868]
     "A score and its interval."
     text = f'{score:{sign}.3f}'
     if not np.isnan(low):
@@ -146,7 +148,7 @@ def table(self:Comparison)->pd.DataFrame: # text
     return pd.DataFrame(rows)
 
 def markdown_table(table:pd.DataFrame # columns become the first line
-                  )->str:
+                  )->str:             # a table of pipes
     "A table in Markdown."
     rows = [list(table.columns), ['---']*table.shape[1], *table.to_numpy().tolist()]
     return '\n'.join('| ' + ' | '.join(map(str, row)) + ' |' for row in rows)
@@ -168,7 +170,7 @@ def difference(self:Comparison)->dict: # see `paired_test`
     return paired_test(self.of_arm(with_dropout), self.of_arm(without))
 
 @patch
-def n_changed(self:Comparison)->int:
+def n_changed(self:Comparison)->int: # of utterances, counted once per seed
     "How many predictions differ between the arms."
     kinds = self.predictions.groupby(['name', 'seed']).predicted.nunique()
     return int((kinds > 1).sum())

@@ -34,7 +34,7 @@ def tensorflow_strategy(devices:tuple # names; empty: all GPUs
 
 @lru_cache
 def strategy_for(devices:tuple=() # names; empty: the cluster, else all GPUs
-                ):                # None on a single one
+                )->object:        # of Keras or TensorFlow; None on a single one
     "What spreads a training over devices."
     backend, machines = keras.backend.backend(), cluster()[1]
     if machines>1 and backend!='tensorflow':
@@ -45,8 +45,8 @@ def strategy_for(devices:tuple=() # names; empty: the cluster, else all GPUs
     return tensorflow_strategy(devices) if backend=='tensorflow' else None
 
 # %% ../nbs/37_devices.ipynb #5a8a59fc
-def checked_devices(devices # names; empty: whatever there is
-                   )->tuple:
+def checked_devices(devices:tuple # names; empty: whatever there is
+                   )->tuple:      # the names as given
     "Names of devices that are there."
     if not devices:
         return ()
@@ -57,12 +57,12 @@ def checked_devices(devices # names; empty: whatever there is
                          f'there are {", ".join(there)}')
     return tuple(devices)
 
-def scope_of(strategy # from `strategy_for`
-            ):
+def scope_of(strategy:object # from `strategy_for`
+            )->contextlib.AbstractContextManager: # for `with`; without strategy it does nothing
     "The context in which a model for these devices is made."
     return strategy.scope() if strategy else contextlib.nullcontext()
 
-def has_gpu()->bool:
+def has_gpu()->bool: # any, named so by Keras
     "Whether Keras sees a GPU."
     return any('gpu' in name.lower() for name in keras.distribution.list_devices())
 
@@ -136,7 +136,7 @@ def fresh_model(config:TrainConfig, # architecture, precision and seed
 def compiled_model(config:TrainConfig, # architecture, precision and optimiser
                    n_features:int,     # columns of the features
                    n_classes:int,      # emotions
-                   strategy            # from `strategy_for`
+                   strategy:object     # from `strategy_for`
                   )->tuple:            # the model, and its optimiser's state at the start
     "The compiled model of an architecture, made once."
     jit = False if keras.backend.backend()=='tensorflow' else 'auto' # XLA makes the LSTM slower

@@ -8,6 +8,7 @@ __all__ = ['CACHE_REMEDY', 'FileError', 'write_remedy', 'whole_file', 'alone', '
 
 # %% ../nbs/05_files.ipynb #3794d1ac
 import atexit, errno, os, shutil, tempfile, uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -27,7 +28,7 @@ def write_remedy(e:OSError)->str:
 
 @contextmanager
 def whole_file(path:str|Path # file to write
-              ):
+              )->Iterator:   # the open file, in a `with`
     "An open binary file; it gets its name when the block ends without an error."
     path = Path(path)
     part = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}.part')
@@ -88,7 +89,7 @@ def cache_folder()->Path: # it need not exist yet
 
 # %% ../nbs/05_files.ipynb #fa7287cd
 @contextmanager
-def filled_cache():
+def filled_cache()->Iterator[Path]: # the folder, in a `with`
     "The cache folder, made if need be; an error while it is written to names the remedy."
     folder = cache_folder()
     try:
@@ -113,7 +114,7 @@ def folder_for_numba()->Path:
         return Path(folder)
 
 def import_librosa(name:str='librosa' # module, `librosa.effects` for example
-                  )->ModuleType:
+                  )->ModuleType:      # imported
     "Import a module of librosa, also where numba may not write its cache."
     try:
         return import_module(name)

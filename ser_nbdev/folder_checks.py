@@ -70,7 +70,9 @@ def checked_table(df:pd.DataFrame # corpus table
 LEFTOVER = re.compile(rf'shards/({SHARD_NAME}|\.{SHARD_NAME}\.[0-9a-f]{{8}}\.part)'
                       r'|\.(index\.arrow|report\.csv)\.[0-9a-f]{8}\.part') # of a killed run
 
-def clear_leftovers(out:Path, shards:list):
+def clear_leftovers(out:Path,   # folder of the store
+                    shards:list # file names of those to keep
+                   ):
     "Delete what earlier runs left behind, and nothing that has another name."
     for f in (*out.iterdir(), *(out/'shards').iterdir()):
         if f.name not in shards and LEFTOVER.fullmatch(f.relative_to(out).as_posix()):
@@ -120,7 +122,9 @@ def remove_if_empty(folder:Path):
 
 # %% ../nbs/24_folder_checks.ipynb #70b50462
 @contextmanager
-def workplace(out:Path, kind:dict):
+def workplace(out:Path, # folder of the store
+              kind:dict # what the numbers are, from `store_kind`
+             ):
     "A folder of ours, for us alone; what is empty in the end is removed."
     check_folder(out, kind)
     new = not out.exists()

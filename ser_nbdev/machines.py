@@ -52,8 +52,8 @@ def from_first(strategy, # of several machines
     return share(mine).astype(np.uint8).tobytes()
 
 # %% ../nbs/39_machines.ipynb #ff8a8217
-def start_together(strategy, # of several machines
-                   out:Path  # folder of this machine's run, with its `config.json`
+def start_together(strategy:object, # of several machines
+                   out:Path         # folder of this machine's run, with its `config.json`
                   ):
     "Take the checkpoint of machine 0, once it is clear that it trains the same."
     names = 'config.json', 'checkpoint/state.npz'
@@ -98,16 +98,15 @@ def cluster_step(strategy,       # of several machines
 # %% ../nbs/39_machines.ipynb #2bd0fd34
 class Shards:
     "A training's batches, cut into one part for each replica."
-    def __init__(self,
-        training,   # `BucketIterator`
-        strategy):  # of several machines
+    def __init__(self, training:object,  # `BucketIterator`
+                 strategy:object):       # of several machines
         self.strategy = strategy
         n = strategy.num_replicas_in_sync
         self.parts = [copy.copy(training) for _ in range(n)]
         for number, part in enumerate(self.parts):
             part.shard = (number, n)
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch:int): # from 0
         "Plan the batches of an epoch."
         for part in self.parts:
             part.set_epoch(epoch)
@@ -123,7 +122,9 @@ class Shards:
             return made[number]
         return [self.distributed(part_of, position) for position in range(3)]
 
-    def distributed(self, part_of, position):
+    def distributed(self, part_of:callable, # frames, mask and labels for a replica's context
+                    position:int            # 0: frames, 1: mask, 2: labels
+                   )->object:               # TensorFlow's value for `strategy.run`
         "One of frames, mask and labels, as a value on each local replica."
         import tensorflow as tf
         def value(context): return tf.constant(part_of(context)[position])
@@ -141,14 +142,14 @@ def epoch_logs(totals:np.ndarray, # loss times utterances, then the counts, flat
     return training | {f'val_{name}': score for name, score in validation.items()}
 
 # %% ../nbs/39_machines.ipynb #d052b2ea
-def fit_cluster(model,         # compiled, made for `strategy`
-                single,        # the same, compiled on one device, which validates
-                training,      # `BucketIterator`
-                validation,    # batches for Keras; None
-                epochs:range,  # those that are left
-                class_weights, # float (n_classes,); None: all alike
-                callbacks:list,# of Keras
-                strategy       # of several machines
+def fit_cluster(model:keras.Model,        # compiled, made for `strategy`
+                single:keras.Model,       # the same, compiled on one device, which validates
+                training:object,          # `BucketIterator`
+                validation:keras.utils.PyDataset, # batches for Keras; None
+                epochs:range,             # those that are left
+                class_weights:np.ndarray, # float (n_classes,); None: all alike
+                callbacks:list,           # of Keras
+                strategy:object           # of several machines
                ):
     "What `fit` does, on the machines of a cluster."
     step, shards = cluster_step(strategy, model, class_weights), Shards(training, strategy)

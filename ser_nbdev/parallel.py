@@ -26,7 +26,9 @@ class Tally:
         path:str|Path): # of the file
         self.path, self.parent, self.n = Path(path), None, 0
 
-    def update(self, n=1):
+    def update(self,
+               n:int=1): # epochs that have ended
+        "Write them down; end this process if its parent is gone."
         self.parent = self.parent or os.getppid()
         if os.getppid()!=self.parent:
             os._exit(1)
@@ -34,7 +36,9 @@ class Tally:
             f.write(b'.'*n)
         self.n += n
 
-    def set_postfix_str(self, text): pass
+    def set_postfix_str(self,
+                        text:str): # scores of the epoch
+        "Nothing: a tally shows no text."
 
 # %% ../nbs/38_parallel.ipynb #f97b0df4
 @contextmanager

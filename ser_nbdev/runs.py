@@ -26,7 +26,11 @@ class Run:
         path:str|Path): # folder
         self.path = Path(path)
 
-    def read_json(self, name): return json.loads((self.path/name).read_text(encoding='utf-8'))
+    def read_json(self,
+                  name:str # of a file in the folder
+                 )->dict:  # its content
+        "Read one of its JSON files."
+        return json.loads((self.path/name).read_text(encoding='utf-8'))
 
     @property
     def finished(self)->bool:
@@ -55,7 +59,7 @@ def config(self:Run)->TrainConfig:
     return TrainConfig(**self.info['recipe'])
 
 @patch(as_prop=True)
-def classes(self:Run)->list:
+def classes(self:Run)->list: # of texts
     "Emotion codes, in the order of the logits."
     return self.info['classes']
 
@@ -77,7 +81,7 @@ def predictions(self:Run)->pd.DataFrame: # a row per utterance: name, speaker, t
 
 # %% ../nbs/36_runs.ipynb #eeaf3fd5
 @patch
-def model(self:Run): # Keras model, not compiled
+def model(self:Run)->object: # Keras model, not compiled
     "The trained model, built from `config.json`, with the weights beside it."
     try:
         return rebuilt_model(self.info, read_weights(self.path))
@@ -110,10 +114,10 @@ def data_hash(features:Sequence,  # feature store, or anything indexable
 def described_run(config:TrainConfig, # how to train
                   features:Sequence,  # feature store, or anything indexable
                   frame:pd.DataFrame, # corpus table, rows aligned
-                  fold,               # `Fold`
+                  fold:object,        # `Fold`
                   classes:list,       # emotion codes, in the order of the logits
-                  cmvn,               # `CMVN`; None without
-                  keras               # the library, for its version and backend
+                  cmvn:object,        # `CMVN`; None without
+                  keras:object        # the library, for its version and backend
                  )->dict:             # what `config.json` says
     "All that decides a run."
     sizes = {part: len(getattr(fold, part)) for part in ('train', 'valid', 'test')}
@@ -164,8 +168,8 @@ def remove_run(out:Path # folder
     for name in ('checkpoint', 'tensorboard'):
         shutil.rmtree(out/name, ignore_errors=True)
 
-def write_json(path:Path, # file
-               content    # what JSON can hold
+def write_json(path:Path,     # file
+               content:object # what JSON can hold
               ):
     "Write a file whole or not at all."
     with whole_file(path) as f:
@@ -182,7 +186,7 @@ def write_csv(path:Path,         # file
 def open_run(out:str|Path,    # folder
              info:dict,       # from `described_run`
              resume:bool=True # False: start again, whatever the folder holds
-            )->Path:
+            )->Path:         # the folder
     "Make a run's folder, or check that it holds the same run."
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

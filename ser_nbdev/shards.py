@@ -36,10 +36,10 @@ def checked_trim(trim_db # what was cut off both ends, dB below the loudest; Non
                          'than the loudest, more than 0 and at most 200')
     return float(trim_db)
 
-def store_kind(features:FeatureSet, # feature set
-               dtype:str,           # of the numbers: float32 or float16
-               trim_db=None,        # what was cut off both ends, dB below the loudest
-              )->dict:              # JSON-able
+def store_kind(features:FeatureSet,     # feature set
+               dtype:str,               # of the numbers: float32 or float16
+               trim_db:float|None=None, # what was cut off both ends, dB below the loudest
+              )->dict:                  # JSON-able
     "What the numbers of a store are."
     if dtype not in ('float32', 'float16'):
         raise StoreError(f'dtype={dtype!r}: features are stored as float32 or float16')
@@ -48,7 +48,7 @@ def store_kind(features:FeatureSet, # feature set
 
 # %% ../nbs/24_shards.ipynb #4bc00069
 def kind_in_words(kind:dict # from `store_kind`
-                 )->str:
+                 )->str:    # part of a sentence
     "What the numbers are, for a message."
     trimmed = ''
     if kind.get('trim_db') is not None:
@@ -93,7 +93,10 @@ def table_digest(name:str,       # of the file
     return digest.hexdigest()
 
 # %% ../nbs/24_shards.ipynb #9d1cca63
-def write_table(path:Path, table:pa.Table, metadata:dict):
+def write_table(path:Path,      # file
+                table:pa.Table, # its content
+                metadata:dict   # what is said of it, JSON-able
+               ):
     "Write one Arrow file."
     digest = table_digest(path.name, table, metadata)
     table = table.replace_schema_metadata(dict(ser_nbdev=json.dumps(metadata), digest=digest))
@@ -172,7 +175,7 @@ SHARD_NAME = r'[0-9a-f]{32}\.arrow'
 def shard_path(folder:Path,     # of the shards
                kind:dict,       # what the numbers are
                utterances:list, # (name, size, hash) of each
-              )->Path:
+              )->Path:          # of its file, which need not exist yet
     "A shard's name is a hash of what it is made from."
     what = json.dumps([kind['fingerprint'], kind['dtype'], kind['trim_db'], utterances])
     return folder/(hashlib.blake2b(what.encode(), digest_size=16).hexdigest() + '.arrow')
@@ -236,7 +239,10 @@ def attempt(f, source, *args): # what `f` gives, or a `Failure`
         return failure_of(e, source)
 
 # %% ../nbs/24_shards.ipynb #028c4e3b
-def in_dtype(x, dtype:str, name:str)->np.ndarray:
+def in_dtype(x:np.ndarray,  # features, `(n_frames, n_features)`
+             dtype:str,     # float32 or float16
+             name:str       # whose they are, for an error
+            )->np.ndarray:  # the same in `dtype`, `(n_frames, n_features)`
     "Features in the precision of the store."
     with np.errstate(over='ignore'):
         y = np.ascontiguousarray(x, dtype)
@@ -279,10 +285,10 @@ def extracted(found:list, features:FeatureSet, kind:dict, at_hand:dict)->tuple:
     return good, arrays, lasting, passing
 
 # %% ../nbs/24_shards.ipynb #a3357da3
-def make_shard(rows:list,     # (name, path) of each recording
-               features:FeatureSet,
-               kind:dict,     # what the numbers are
-               folder:Path,   # of the shards
+def make_shard(rows:list,           # (name, path) of each recording
+               features:FeatureSet, # feature set
+               kind:dict,           # what the numbers are
+               folder:Path,         # of the shards
               )->tuple: # the shard's file name (None: nothing to keep), summary, passing failures
     "One task: hash, then copy or extract, then write."
     found, failed = identified(rows)

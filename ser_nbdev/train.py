@@ -199,7 +199,12 @@ class Curves(keras.callbacks.Callback):
 # %% ../nbs/03_train_multigpu.ipynb #25527e46
 class Training:
     "What one training works with."
-    def __init__(self, config, view, frame, fold, out, devices):
+    def __init__(self, config:TrainConfig, # everything that decides the training
+                 view:Sequence,            # features as the model sees them, from `normalised`
+                 frame:pd.DataFrame,       # corpus table, rows aligned with `view`
+                 fold:Fold,                # rows to train, validate and test on
+                 out:str|Path,             # folder of the run
+                 devices:tuple):           # names, from `checked_devices`; empty: what is there
         self.config, self.view, self.frame, self.fold = config, view, frame, fold
         self.out, self.devices = Path(out), devices
         self.classes = classes_of(frame)
@@ -209,10 +214,6 @@ class Training:
         self.model = self.new_model()
         self.checkpoint = Checkpoint(self.out/'checkpoint', config.patience)
         self.make_batches()
-
-    def new_model(self, spread=True):
-        "A compiled model at the start."
-        return ready_model(self.config, self.n_features, len(self.classes), self.devices, spread)
 
     def make_batches(self):
         "Training batches that change, validation batches that don't."
@@ -240,7 +241,11 @@ def restore(self:Training)->int: # epochs that are behind it
     return len(self.checkpoint.history)
 
 @patch
-def callbacks(self:Training, bar, curves, tensorboard)->list:
+def callbacks(self:Training,
+              bar:tqdm,        # advanced by one per epoch
+              curves:bool,     # draw the learning curves?
+              tensorboard:bool # write logs for TensorBoard?
+             )->list:          # of Keras' callbacks
     "What looks at each epoch, in order."
     def rate(epoch): return learning_rate(self.config, epoch)
     made = [
@@ -256,6 +261,13 @@ def callbacks(self:Training, bar, curves, tensorboard)->list:
     return made
 
 # %% ../nbs/03_train_multigpu.ipynb #6f1e610b
+@patch
+def new_model(self:Training,
+              spread:bool=True # False: on one device, whatever there is
+             )->keras.Model:   # compiled
+    "A compiled model at the start."
+    return ready_model(self.config, self.n_features, len(self.classes), self.devices, spread)
+
 @patch
 def fit(self:Training,
         start:int,     # first epoch, from 0
@@ -301,7 +313,7 @@ def predict_logits(model:keras.Model,  # from `build_model`
 
 # %% ../nbs/03_train_multigpu.ipynb #20891ef9
 @patch
-def final_model(self:Training)->keras.Model:
+def final_model(self:Training)->keras.Model: # not compiled if several devices trained
     "The model to keep, on one device: averaged weights, or the best, if the configuration says so."
     model = self.model
     if self.config.weight_average:
@@ -315,9 +327,9 @@ def final_model(self:Training)->keras.Model:
 
 @patch
 def score_part(self:Training,
-               model:keras.Model,
-               rows:np.ndarray # of one part
-              )->tuple:        # probabilities, and the scores
+               model:keras.Model, # the trained one
+               rows:np.ndarray    # of one part, (n_rows,)
+              )->tuple:           # probabilities, and the scores
     "Probabilities of some rows, and UAR, WA and loss."
     logits = predict_logits(model, self.view, rows, self.config.batch_size, self.config.stack)
     finite = np.isfinite(logits).all(1)
@@ -408,7 +420,11 @@ def train(config:TrainConfig,      # everything that decides the training
 
 # %% ../nbs/03_train_multigpu.ipynb #2d6ddd79
 @patch
-def complete(self:Training, bar, curves, tensorboard):
+def complete(self:Training,
+             bar:tqdm,        # advanced by one per epoch; None: one of its own
+             curves:bool,     # draw the learning curves?
+             tensorboard:bool # write logs for TensorBoard?
+            ):
     "From the last checkpoint to the finished run."
     start, epochs = self.restore(), self.config.epochs
     own_bar = bar is None

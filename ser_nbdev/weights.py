@@ -59,8 +59,8 @@ def check_weights(data:bytes # content of an HDF5 file
     return n_weights
 
 # %% ../nbs/35_weights.ipynb #1197dd5e
-def weight_bytes(model # Keras model
-                )->bytes: # content of an HDF5 file, in Keras' own layout
+def weight_bytes(model:object # Keras model
+                )->bytes:     # content of an HDF5 file, in Keras' own layout
     "A model's weights, to be written to disk."
     with tempfile.TemporaryDirectory() as folder:
         path, content = Path(folder)/'model.weights.h5', io.BytesIO()
@@ -120,7 +120,7 @@ def fill_weights(model, # Keras model
 # %% ../nbs/35_weights.ipynb #cc13af7b
 def rebuilt_model(info:dict, # as in a run's `config.json`: recipe, classes, features
                   data:bytes # content of an HDF5 file
-                 ):          # Keras model, not compiled
+                 )->object:  # Keras model, not compiled
     "The model that a configuration describes, with weights from disk."
     from ser_nbdev.model import build_model
     arguments = model_arguments(info)
