@@ -8,6 +8,7 @@ __all__ = ['WorkerLost', 'lost_machines_named', 'from_first', 'start_together', 
 
 # %% ../nbs/39_machines.ipynb #3b98c17f
 import copy, json
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
@@ -122,7 +123,7 @@ class Shards:
             return made[number]
         return [self.distributed(part_of, position) for position in range(3)]
 
-    def distributed(self, part_of:callable, # frames, mask and labels for a replica's context
+    def distributed(self, part_of:Callable, # frames, mask and labels for a replica's context
                     position:int            # 0: frames, 1: mask, 2: labels
                    )->object:               # TensorFlow's value for `strategy.run`
         "One of frames, mask and labels, as a value on each local replica."
