@@ -156,9 +156,9 @@ def _check_matrix(x:np.ndarray,  # what a set computed
         raise ValueError(
             f'{fs.name}: computed shape {x.shape}, expected {(n, columns)}: {n} frames, '
             f'{columns} columns; mend its function or its columns')
-    finite = np.isfinite(x).all(0)
+    finite = np.isfinite(x)
     if not finite.all():
-        bad = ', '.join(np.array(fs.columns)[~finite])
+        bad = ', '.join(np.array(fs.columns)[~finite.all(0)])
         raise ValueError(f'{fs.name}: NaN or Inf in {bad}; mend its function')
 
 # %% ../nbs/22_feature_sets.ipynb #e6497802
@@ -190,7 +190,7 @@ def _check_mono_floats(y:np.ndarray # what should be a waveform
             f'expected mono floats in [-1, 1] of shape (n_samples,), got {y.dtype} of shape '
             f'{y.shape}; load_audio reads files so')
     check_waveform(y)
-    loudest = np.abs(y).max()
+    loudest = max(y.max(), -y.min())
     if loudest > 1e6:
         raise AudioError(f'samples of up to {loudest:.0e}, where audio lies in [-1, 1]; '
                          'scale the recording')
@@ -207,5 +207,5 @@ def extract(y:np.ndarray,     # mono waveform, floats in [-1, 1], `(n_samples,)`
     y = y.astype(np.float32, order='C', copy=False)
     if sr != SR:
         y = soxr.resample(y, sr, SR)
-    check_waveform(y, f'waveform at {SR} Hz')
+        check_waveform(y, f'waveform at {SR} Hz')
     return extract_in_pieces(feature_set(features), y)
