@@ -40,6 +40,7 @@ class TrainConfig(InputConfig):
     batch_size:int = 128          # utterances in a batch
     max_frames:int = 0            # limit the padded frames of a batch instead; 0: don't
     n_buckets:int = 7             # groups of similar length
+    strategy:str = 'buckets'      # order of the batches: buckets, or sorted, which pads least
     epochs:int = 500              # passes over the training data
     learning_rate:float = 1e-4    # Adam's
     schedule:str = 'constant'     # learning rate: constant, or cosine down to 0 over all epochs
@@ -59,6 +60,7 @@ CHOICES = dict(
     normalise=('global', 'speaker', 'none'),
     attention=ATTENTION,
     schedule=('constant', 'cosine'),
+    strategy=('buckets', 'sorted'),
     precision=PRECISIONS)
 LIMITS = dict(
     units=(1, 4096), layers=(1, 32), attn_length=(1, 1024), stack=(1, 256), functionals=(0, 16384),

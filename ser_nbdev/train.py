@@ -222,7 +222,7 @@ class Training:
         multiple = c.stack*(32 if jax else 1) # JAX compiles anew for every length of a batch
         batches = BucketIterator(
             self.view, self.labels, self.fold.train, batch_size=c.batch_size,
-            n_buckets=c.n_buckets, strategy='buckets', max_frames=c.max_frames or None,
+            n_buckets=c.n_buckets, strategy=c.strategy, max_frames=c.max_frames or None,
             multiple=multiple, spare=multiple, seed=c.random_seed)
         self.training = augmented(batches, mix=c.mix, noise=c.noise)
         self.validation = None
