@@ -115,7 +115,7 @@ def label_set_name(text:str # as typed
     return text
 
 def add_corpus_options(parser:ArgumentParser, # gets --root and --speaker
-                       group=None,            # gets --corpus (default: the parser)
+                       group:object=None,     # gets --corpus (default: the parser)
                       ):
     "Options that say what is read."
     corpus = group or parser
