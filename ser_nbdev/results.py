@@ -19,7 +19,8 @@ from .plots import (PUBLISHED, plot_attention, plot_calibration, plot_confusion,
                              plot_confusions, plot_curves, plot_embeddings, plot_hits_and_misses,
                              plot_original, plot_people, plot_speakers)
 from .statistics import bootstrap_ci, paired_test, rank_correlation, speaker_uar
-from .study import RUNS, arm_name, best_run, compare_dropout, ser_compare
+from .cli import ser_compare
+from .study import RUNS, arm_name, best_run, compare_dropout
 if TYPE_CHECKING:
     from ser_nbdev.runs import Run
 else:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from .augment import augmented
 from .bucketing import BucketIterator
 from .config import TrainConfig, cluster
-from .data import check_training_data, classes_of
+from .data import check_training_data
 from .devices import (checked_devices, keras, ops, ready_model, scope_of,
                                strategy_for)
 from .normalise import Normalised, fit_cmvn
@@ -29,6 +29,7 @@ from .model import build_model
 from .runs import Checkpoint, Run, described_run, open_run, write_csv, write_json
 from .files import whole_file
 from .folds import Fold
+from .labels import in_vocabulary_order
 from .weights import computed_in, weight_bytes
 
 # %% ../nbs/03_train_multigpu.ipynb #a73c1fbd
@@ -207,7 +208,7 @@ class Training:
                  devices:tuple):           # names, from `checked_devices`; empty: what is there
         self.config, self.view, self.frame, self.fold = config, view, frame, fold
         self.out, self.devices = Path(out), devices
-        self.classes = classes_of(frame)
+        self.classes = in_vocabulary_order(frame.emotion)
         self.labels = frame.emotion.map(self.classes.index).to_numpy()
         self.n_features = int(np.shape(view[0])[1])
         self.strategy = strategy_for(devices)
@@ -405,7 +406,8 @@ def train(config:TrainConfig,      # everything that decides the training
     "Train one model on one fold."
     devices, fold = checked_devices(devices), fold_to_train(config, features, frame, fold)
     view, cmvn = normalised(config, features, frame, fold)
-    info = described_run(config, features, frame, fold, classes_of(frame), cmvn, keras)
+    classes = in_vocabulary_order(frame.emotion)
+    info = described_run(config, features, frame, fold, classes, cmvn, keras)
     out, several = open_run(out, info, resume), cluster()[1]>1
     if several:
         start_together(strategy_for(devices), out)
@@ -439,7 +441,7 @@ def complete(self:Training,
 # %% ../nbs/03_train_multigpu.ipynb #90515b8a
 MOVED = dict(
     cli='ser_train', config='RECIPES PRECISIONS', parallel='train_all', labels='LABEL_SETS',
-    data='SPEAKER_HELP Rows corpus_root load_features load_store reader_options',
+    console='SPEAKER_HELP', data='Rows corpus_root load_features load_store reader_options',
     devices='UAR WA Adam', files='alone', machines='WorkerLost')
 
 def __getattr__(name):
