@@ -24,8 +24,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 from ser_nbdev.comparison import markdown_table, with_interval
 from ser_nbdev.config import TrainConfig
-from ser_nbdev.corpora import console, read_corpus
-from ser_nbdev.data import SPEAKER_HELP, corpus_root, reader_options
+from ser_nbdev.console import SPEAKER_HELP, console, usual_split
+from ser_nbdev.corpora import read_corpus
+from ser_nbdev.data import corpus_root, reader_options
 from ser_nbdev.audio import load_audio
 from ser_nbdev.folds import folds
 from ser_nbdev.labels import LABEL_SETS, CorpusError, relabel
@@ -56,7 +57,7 @@ def read_task(options, work):
     frame = relabel(frame, LABEL_SETS[options.labels])
     features = TrainConfig.modern().features
     store = extract_corpus(frame[frame.duration.notna()], features, work/f'features-{features}')
-    by = 'session' if name == 'iemocap' else 'speaker'
+    by = usual_split(name)
     return store, folds(store.frame, by=by, k=options.folds)
 
 def check_task(folders, frame, made):

@@ -6,8 +6,8 @@
 __all__ = ['SPEAKERS', 'SENTENCES', 'SCRIPTS', 'PROPORTIONS', 'DIALOGUES', 'WRITTEN', 'TYPICAL_RATINGS', 'CONFUSED_WITH',
            'LABELS_HEADER', 'RECIPE', 'ABOUT', 'PAIR', 'sentences_of', 'shares', 'Turn', 'name_seed', 'speaker_parts',
            'dialogue_turns', 'plan', 'speaker_style', 'speak', 'evaluators_votes', 'evaluators_ratings',
-           'evaluation_block', 'write_whole', 'write_text_whole', 'write_labels', 'claim_folder', 'speak_turn',
-           'speak_corpus', 'all_recordings_there', 'remove_leftovers', 'speak_into_cache', 'demo_corpus']
+           'evaluation_block', 'new_file', 'write_text_whole', 'write_labels', 'claim_folder', 'remove_parts',
+           'speak_turn', 'speak_corpus', 'all_recordings_there', 'remove_leftovers', 'speak_into_cache', 'demo_corpus']
 
 # %% ../nbs/18_demo.ipynb #adc110e1
 import os
@@ -23,7 +23,7 @@ from zlib import crc32
 import numpy as np
 from .acting import CUES, RULES, Speaker, draw_cues, draw_room, perform, record
 from .espeak import DemoError, espeak
-from .files import cache_folder, filled_cache
+from .files import cache_folder, filled_cache, whole_file
 
 # %% ../nbs/18_demo.ipynb #e6463c89
 SPEAKERS = dict(
@@ -206,16 +206,15 @@ def evaluation_block(turn:Turn, start:float, end:float, seed:int)->str:
     return '\n'.join(lines) + '\n\n'
 
 # %% ../nbs/18_demo.ipynb #4264868b
-def write_whole(path:Path, write):
-    "Let a function write a neighbouring file, then rename it to `path`."
+def new_file(path:Path):
+    "`whole_file` in a folder that is made if need be."
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    write(part)
-    part.replace(path)
+    return whole_file(path)
 
 def write_text_whole(path:Path, text:str):
     "Write a text in UTF-8, whole or not at all."
-    write_whole(path, lambda part: part.write_bytes(text.encode()))
+    with new_file(path) as f:
+        f.write(text.encode())
 
 LABELS_HEADER = '% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n'
 
@@ -257,13 +256,19 @@ def claim_folder(root:Path, about:str):
                         f'({about.splitlines()[-1]}); choose an empty folder')
     write_text_whole(mark, about)
 
+def remove_parts(root:Path):
+    "Remove the files that a killed process has begun."
+    for part in list(root.rglob('.*.part')):
+        part.unlink(missing_ok=True)
+
 # %% ../nbs/18_demo.ipynb #752a7e34
 def speak_turn(path:Path, turn:Turn, seed:int)->float: # its duration in s
     "Write a turn's recording, unless it is there."
     import soundfile as sf
     if not path.exists():
         y = speak(turn, seed)
-        write_whole(path, lambda part: sf.write(part, y, 16_000, 'PCM_16', format='WAV'))
+        with new_file(path) as f:
+            sf.write(f, y, 16_000, 'PCM_16', format='WAV')
     return sf.info(path).duration
 
 def speak_corpus(root:str|Path,         # folder to speak into: empty, or with an interrupted demo
@@ -275,6 +280,7 @@ def speak_corpus(root:str|Path,         # folder to speak into: empty, or with a
     root, dialogues = Path(root), plan(n_per_speaker, seed)
     espeak()
     claim_folder(root, ABOUT.format(recipe=RECIPE, n=n_per_speaker, seed=seed))
+    remove_parts(root)
     with tqdm(total=sum(map(len, dialogues.values())), desc='speaking', unit='utt', leave=False,
               disable=bool(os.environ.get('TQDM_DISABLE'))) as bar:
         for name, turns in dialogues.items():
@@ -320,11 +326,11 @@ def demo_corpus(n_per_speaker:int=48,  # utterances of the six emotions per spea
     "The demo corpus, spoken once into the cache (the variable `SER_NBDEV_CACHE` moves it)."
     name = f'demo{RECIPE}-{n_per_speaker}-{seed}'
     root = cache_folder()/name
-    if root.exists():
-        if all_recordings_there(root, n_per_speaker, seed):
-            return root
-        return speak_corpus(root, n_per_speaker, seed)
+    if os.path.exists(root) and all_recordings_there(root, n_per_speaker, seed):
+        return root
     with filled_cache() as cache:
+        if root.exists():
+            return speak_corpus(root, n_per_speaker, seed)
         remove_leftovers(cache, name)
         speak_into_cache(cache, name, n_per_speaker, seed)
     return root

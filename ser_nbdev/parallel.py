@@ -68,6 +68,7 @@ def n_processes(jobs:int # -1: one per core
     with joblib.parallel_config(backend='loky'):
         return joblib.effective_n_jobs(int(jobs))
 
+# %% ../nbs/38_parallel.ipynb #c7cd2343
 def train_with_tally(tally, config, *args):
     "One training in another process."
     run = train(config, *args, bar=tally)

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['MAX_UTTERANCES', 'MAX_BYTES', 'FeatureStore', 'check_features', 'is_sound', 'planned_shards', 'file_size', 'gathered',
            'index_table', 'finish_store', 'dask_options', 'joblib_options', 'finished_shards', 'extract_corpus',
-           'run_tasks', 'checked_arrays', 'write_store', 'features_parser', 'check_required', 'ser_features']
+           'run_tasks', 'checked_arrays', 'write_store']
 
 # %% ../nbs/24_store.ipynb #de53cbf4
-import argparse, hashlib, operator, os, time, warnings
+import hashlib, operator, os, warnings
 from collections.abc import Iterable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -22,7 +22,6 @@ import pandas as pd
 import pyarrow as pa
 from fastcore.basics import patch
 from tqdm.auto import tqdm
-from .corpora import CORPORA, console, read_corpus
 from .feature_sets import FEATURE_SETS, FeatureSet, feature_set
 from .files import whole_file
 from .folder_checks import INDEX_COLUMNS, checked_table, clear_leftovers, workplace
@@ -261,11 +260,6 @@ def run_tasks(plan, sources, fs, kind, folder, options, progress)->list: # what 
             bar.update(len(p))
     return done
 
-# %% ../nbs/24_store.ipynb #dcaba394
-def _atomic(path, write): # for those who still import it
-    with whole_file(path) as f:
-        write(f)
-
 # %% ../nbs/24_store.ipynb #5fb9c65c
 def checked_arrays(table:pd.DataFrame, arrays:Iterable, fs:FeatureSet, dtype:str)->list:
     "Refuse arrays that are not this feature set's, one per row."
@@ -296,53 +290,3 @@ def write_store(df:pd.DataFrame,      # corpus table
             write_shard(path, kind, utterances, [arrays[i] for i in p], [])
             done.append((path.name, *shard_summary(path), []))
         return finish_store(table, done, fs, kind, out)
-
-# %% ../nbs/24_store.ipynb #acbc3c2a
-def features_parser()->argparse.ArgumentParser:
-    "Options of `ser_features`."
-    parser = argparse.ArgumentParser('ser_features',
-        description='Extract the features of a corpus into a store; the same command goes on '
-                    'where it was stopped. What fails is listed; the exit status is 0 if some '
-                    'recordings gave features.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add = parser.add_argument
-    add('positions', nargs='*', help=argparse.SUPPRESS) # of versions before 0.2
-    add('--corpus', help=f'one of {", ".join(CORPORA)}')
-    add('--root', help='folder of the corpus')
-    add('--out', help='folder of the store')
-    add('--features', default='lld32', help=f'feature set: one of {", ".join(FEATURE_SETS)}')
-    add('--jobs', type=int, help='processes (default: one for a short job, or one per core)')
-    add('--backend', default='loky', help='loky: this machine; dask: a cluster')
-    add('--scheduler', help='of the Dask cluster, host:port')
-    add('--dtype', default='float32', help='float16 takes half of the space')
-    add('--trim', type=float,
-        help='cut off both ends what is so many dB quieter than the loudest 25 ms')
-    return parser
-
-# %% ../nbs/24_store.ipynb #ad221570
-def check_required(o:argparse.Namespace):
-    "Refuse what says too little; answer the old positions with their options."
-    if o.positions:
-        names = ('--corpus', '--root', '--out')
-        words = [w for pair in zip(names, o.positions) for w in pair]
-        raise ValueError(f'these are options now: ser_features {" ".join(words)}')
-    for name in ('corpus', 'root', 'out'):
-        if not getattr(o, name):
-            raise ValueError(f'add --{name}; ser_features --help lists all options')
-
-def ser_features(argv:list=None # arguments (default: the command line's)
-                ):
-    "Extract the features of a corpus into a store."
-    o = features_parser().parse_args(argv)
-    start = time.perf_counter()
-    with console('ser_features'):
-        check_required(o)
-        df = read_corpus(o.corpus, o.root)
-        warnings.simplefilter('ignore') # failures are listed below
-        store = extract_corpus(df, o.features, o.out, o.jobs, o.backend, o.scheduler, o.dtype,
-                               trim_db=o.trim)
-        seconds, audio = time.perf_counter()-start, store.lengths.sum()/100
-        print(f'{o.out}: {store}; {audio/60:.1f} min of audio in {seconds:.1f} s, '
-              f'{audio/seconds:.0f} times real time')
-        for f in store.failures.itertuples():
-            print('  ' + ' '.join(f'{f.name}: {f.reason}'.splitlines())) # names may hold anything

@@ -6,8 +6,7 @@
 __all__ = ['RUNS', 'DEFAULTS', 'FIRST', 'NOT_RECORDED', 'CONFIG_OPTIONS', 'arm_name', 'best_run', 'planned_trainings',
            'compare_dropout', 'default_jobs', 'kept_epoch', 'score_row', 'shared_recipe', 'collected', 'run_name',
            'label_sets_of', 'command_of', 'planned_runs', 'planned_run', 'learning_rates_of', 'study_folds',
-           'check_record', 'same_recordings', 'same_recipe', 'study_config', 'announce', 'run_study', 'run_studies',
-           'ser_compare']
+           'check_record', 'same_recordings', 'same_recipe', 'study_config', 'announce', 'run_study', 'run_studies']
 
 # %% ../nbs/44_study.ipynb #131743ef
 import shlex
@@ -19,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
-from fastcore.script import call_parse
 from .comparison import Comparison
 from .config import OLD_RECIPES, TrainConfig, cluster
-from .corpora import console
-from .data import classes_of, corpus_root, load_features, reader_options
+from .console import usual_split
+from .data import corpus_root, load_features, reader_options
 from .folds import folds
-from .labels import CorpusError
+from .labels import CorpusError, in_vocabulary_order
 from .statistics import most_probable
 
 # %% ../nbs/44_study.ipynb #98414274
@@ -58,7 +56,7 @@ def best_run(runs:list # `Run`s of one arm, fold and seed
 
 # %% ../nbs/44_study.ipynb #30a430ce
 def planned_trainings(config:TrainConfig,      # of both arms
-                      folds:list,              # from `corpora.folds`
+                      folds:list,              # from `folds`
                       out:str|Path,            # folder of the runs
                       seeds:int,               # random seeds in each arm and fold
                       dropout_rate:float,      # of the arm with dropout
@@ -80,7 +78,7 @@ def planned_trainings(config:TrainConfig,      # of both arms
 def compare_dropout(config:TrainConfig,      # for both arms
                     features:Sequence,       # feature store
                     frame:pd.DataFrame,      # corpus table, rows aligned with `features`
-                    folds:list,              # from `corpora.folds`
+                    folds:list,              # from `folds`
                     out:str|Path,            # folder of the runs; those that are there are taken up
                     seeds:int=3,             # random seeds in each arm and fold; 1 decides nothing
                     dropout_rate:float=.2,   # of the arm with dropout
@@ -228,7 +226,7 @@ def study_folds(frame:pd.DataFrame, # corpus table
                 options:dict,       # `by`, `folds`, `fold`
                )->list:             # of folds
     "Folds by session where people talk to each other, else by speaker."
-    by = options.get('by') or ('session' if corpus == 'iemocap' else 'speaker')
+    by = options.get('by') or usual_split(corpus)
     if by == 'speaker' and (frame.speaker == '').any():
         raise CorpusError("the recordings' speakers are not known: find them in the paths with "
                           '--speaker REGEX, or take --by random, where the same voice may be in '
@@ -254,7 +252,8 @@ def check_record(folder:str|Path,    # of the record
     if not (folder/'config.json').exists():
         return
     kept = Comparison.load(folder)
-    here = dict(arms=[arm_name(options['dropout']), arm_name(0)], classes=classes_of(frame),
+    here = dict(arms=[arm_name(options['dropout']), arm_name(0)],
+                classes=in_vocabulary_order(frame.emotion),
                 folds=[fold.name for fold in folds], seeds=list(range(options['seeds'])),
                 learning_rates=list(options['learning_rates'] or (config.learning_rate,)))
     there = kept.config | dict(folds=kept.config['folds']['names'])
@@ -341,31 +340,3 @@ def run_studies(options:dict # what was typed; None where nothing was
         result = run_study(one, out, folders['record'])
         if folders['record']:
             result.save(folders['record'])
-
-# %% ../nbs/44_study.ipynb #6ae66443
-@call_parse
-def ser_compare(
-    corpus:str='demo',       # demo (spoken on the spot), or a corpus that ser_corpora lists
-    root:str=None,           # folder of the corpus
-    speaker:str=None,        # regular expression: its first group is the speaker in a path
-    run:str=None,            # take the options of a recorded run: original, plateau, modern, all
-    recipe:str=None,         # quick, original (500 epochs), gpu_script or modern (default: quick)
-    features:str=None,       # mfcc20, lld32 or lld43 (default: the recipe's)
-    normalise:str=None,      # statistics of the features: global or speaker (default: the recipe's)
-    labels:str=None,         # label set: six, four, seed7 or all (default: six)
-    by:str=None,             # folds by session, speaker, text, random (default: session or speaker)
-    folds:int=None,          # number of folds (default: one for each session or speaker)
-    fold:int=None,           # run this one alone, from 0 (default: all of them)
-    seeds:int=None,          # random seeds in each arm and fold (default: 3)
-    epochs:int=None,         # epochs, at most (default: the recipe's; of the demo 8)
-    patience:int=None,       # stop after so many epochs without a better validation UAR
-    learning_rates:str=None, # such as 0.001,0.003: the validation rows choose
-    dropout:float=None,      # dropout rate of the arm that has it (default: 0.2)
-    jobs:int=None,           # models side by side (default: one for each core; with a GPU 1)
-    out:str=None,            # folder of the results (default: ser_compare/CORPUS-RUN)
-    record:str=None,         # keep the result as small files in this folder, too
-   ):
-    "Compare training with dropout and without; stopped, the same command goes on."
-    options = dict(locals())
-    with console('ser_compare'):
-        run_studies(options)

@@ -19,11 +19,12 @@ from .augment import augmented
 from .bucketing import BucketIterator
 from .callbacks import Curves, Progress, StopOnNaN
 from .config import TrainConfig, cluster
-from .data import check_training_data, classes_of
+from .data import check_training_data
 from .devices import (
     checked_devices, keras, ops, ready_model, scope_of, strategy_for)
 from .files import whole_file
 from .folds import Fold
+from .labels import in_vocabulary_order
 from .machines import fit_cluster, start_together
 from .metrics import cross_entropy, softmax, uar, wa
 from .model import build_model
@@ -145,7 +146,7 @@ class Training:
         self.config, self.view = config, view
         self.frame, self.fold = frame, fold
         self.out, self.devices = Path(out), devices
-        self.classes = classes_of(frame)
+        self.classes = in_vocabulary_order(frame.emotion)
         index = self.classes.index
         self.labels = frame.emotion.map(index).to_numpy()
         self.n_features = int(np.shape(view[0])[1])
@@ -155,7 +156,7 @@ class Training:
             self.out/'checkpoint', config.patience)
         self._make_batches()
 
-# %% ../nbs/03_train_multigpu.ipynb #3699594a
+# %% ../nbs/03_train_multigpu.ipynb #5626a030
 @patch
 def _new_model(self:Training, spread=True):
     "A compiled model at the start; without `spread` on one device."
@@ -290,7 +291,7 @@ def _check_logits(self:Training, logits, rows):
             f'{self.frame.index[first]}; '
             'lower learning_rate, or set clip_norm')
 
-# %% ../nbs/03_train_multigpu.ipynb #051fb5c4
+# %% ../nbs/03_train_multigpu.ipynb #9ed39269
 @patch
 def _score_part(self:Training, model, rows):
     "Probabilities of some rows, and UAR, WA and loss."
@@ -379,8 +380,9 @@ def train(
     devices = checked_devices(devices)
     fold = _fold_to_train(config, features, frame, fold)
     view, cmvn = normalised(config, features, frame, fold)
-    info = described_run(config, features, frame, fold,
-                         classes_of(frame), cmvn, keras)
+    classes = in_vocabulary_order(frame.emotion)
+    info = described_run(
+        config, features, frame, fold, classes, cmvn, keras)
     out, several = open_run(out, info, resume), cluster()[1]>1
     if several:
         start_together(strategy_for(devices), out)
