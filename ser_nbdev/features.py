@@ -26,7 +26,7 @@ def n_frames(n_samples:int # of a waveform at 16 kHz
     "One frame at 0 and one every hop after it."
     return 1 + n_samples//HOP
 
-# %% ../nbs/00_features.ipynb #93d37f45
+# %% ../nbs/00_features.ipynb #3bf5cc4a
 def frame_times(n:int         # frames
                )->np.ndarray: # centre of each, s, `(n,)`
     "The time of every frame."
@@ -50,7 +50,7 @@ def window(win:int=WIN,     # samples
            n_fft:int=N_FFT, # samples
            ends:float=.08,  # what is left at the ends: .08 Hamming, 0 Hann, 1 rectangular
           )->np.ndarray:    # float32 `(n_fft,)`
-    "A periodic raised cosine of `win` samples in the middle of `n_fft`, zeros around it."
+    "A periodic raised cosine, `win` long, in the middle of `n_fft` samples."
     w = np.zeros(n_fft, np.float32)
     start = (n_fft - win)//2
     cosine = np.cos(2*np.pi*np.arange(win)/win)
@@ -101,17 +101,17 @@ def preemphasis(y:np.ndarray,   # waveform, float32 `(n_samples,)`
     z[1:] -= np.float32(coef)*y[:-1]
     return z
 
-# %% ../nbs/00_features.ipynb #06522334
+# %% ../nbs/00_features.ipynb #458f1dc0
 def speech_power(y:np.ndarray  # waveform at 16 kHz, float32 `(n_samples,)`
                 )->np.ndarray: # float32 `(n_frames, 257)`
-    "Power of 25 ms frames of the pre-emphasised signal: what MFCC and energy are made of."
+    "Power spectrum of the pre-emphasised signal in 25 ms frames."
     return power_spectrum(frame(preemphasis(y), N_FFT), window())
 
 # %% ../nbs/00_features.ipynb #94f84643
 @lru_cache
 def mel_filters(n_mels:int=26 # bands
                )->np.ndarray: # float32 `(1 + n_fft//2, n_mels)`
-    "Triangles of height 1 between points that are equally spaced on HTK's mel scale."
+    "Triangles of height 1, equally spaced on HTK's mel scale."
     top = 2595*np.log10(1 + SR/2/700)
     hz = 700*(10**(np.linspace(0, top, n_mels+2)/2595) - 1)
     f = np.linspace(0, SR/2, 1 + N_FFT//2)[:, None]
@@ -140,7 +140,7 @@ BLOCK = 24   # rows that are multiplied at once
 def block_product(x:np.ndarray,      # float32 `(n_rows, k)`
                   matrix:np.ndarray, # float32 `(k, n_columns)`
                  )->np.ndarray:      # float32 `(n_rows, n_columns)`
-    "`x @ matrix`, whose rounding depends on neither the number of rows nor the threads."
+    "`x @ matrix`; rows and threads have no influence on the rounding."
     n, k = x.shape
     columns = matrix.shape[1]
     out = np.empty((n, columns), np.float32)
@@ -168,13 +168,13 @@ def cepstrum(P:np.ndarray,  # power spectrum `(n_frames, 1 + n_fft//2)`
     cosines = liftered_cosines(n_mels, n_mfcc, lifter)
     return block_product(decibels, cosines)
 
-# %% ../nbs/00_features.ipynb #63aa6396
+# %% ../nbs/00_features.ipynb #832c3faf
 def mfcc(y:np.ndarray,  # waveform at 16 kHz, float32 `(n_samples,)`
          n_mfcc:int=20, # coefficients, the 0th among them
          n_mels:int=40, # mel bands
          lifter:int=22, # length of the sine lifter, 0: none
         )->np.ndarray:  # float32 `(n_frames, n_mfcc)`
-    "Mel-frequency cepstral coefficients (Davis & Mermelstein 1980), librosa's convention."
+    "MFCC (Davis & Mermelstein 1980) in librosa's convention."
     return cepstrum(speech_power(y), n_mfcc, n_mels, lifter)
 
 # %% ../nbs/00_features.ipynb #569fe5f2
@@ -186,7 +186,7 @@ def log_energy(P:np.ndarray,      # power spectrum `(n_frames, 1 + n_fft//2)`
     mean_square = total/(len(window)*np.sum(window**2))
     return 10*np.log10(np.maximum(mean_square, 1e-10))
 
-# %% ../nbs/00_features.ipynb #02f17c62
+# %% ../nbs/00_features.ipynb #6bc3fed9
 def zcr(frames:np.ndarray, # `(n_frames, win)`
        )->np.ndarray:      # float32 `(n_frames,)`, 0 to 1
     "Zero-crossing rate: sign changes per sample."
@@ -199,7 +199,7 @@ def zcr(frames:np.ndarray, # `(n_frames, win)`
 def delta(x:np.ndarray, # `(n_frames, n_features)`
           width:int=2   # frames on either side
          )->np.ndarray: # slope per frame, `(n_frames, n_features)`
-    "First derivative by regression over `2*width+1` frames, the ends repeated."
+    "Slope by regression over `2*width+1` frames, the ends repeated."
     n = len(x)
     ends = ((width, width), (0, 0))
     padded = np.pad(x, ends, mode='edge')
