@@ -93,7 +93,7 @@ def emotion_logits(vector:keras.KerasTensor, # `(B, D)`
     dropout = keras.layers.Dropout(dropout_rate, name=name)
     return logits(dropout(vector))
 
-# %% ../nbs/02_model.ipynb #3795fc79
+# %% ../nbs/02_model.ipynb #7d9cdcb6
 def functionals_logits(frames:keras.KerasTensor, # `(B, T, F)`
                        mask:keras.KerasTensor,   # `(B, T)`
                        units:int,                # of the hidden layer
@@ -146,8 +146,7 @@ def build_model(n_features:int,         # columns of the feature matrix
         units=units, layers=layers, attn_length=attn_length, stack=stack)
     frames = keras.Input((None, n_features), name='frames')
     mask = keras.Input((None,), dtype='bool', name='mask')
-    steps, real = prepared_frames(
-        frames, mask, int(stack), centred, input_dropout)
+    steps, real = prepared_frames(frames, mask, int(stack), centred, input_dropout)
     vector = utterance_vector(
         steps, real, int(units), int(layers),
         attention, int(attn_length), layer_dropout)
