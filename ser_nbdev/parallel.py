@@ -80,6 +80,7 @@ def default_jobs()->int: # for `train_all`
     [gpu] = joblib.Parallel(n_processes(-1), backend='loky')([joblib.delayed(sees_gpu)()])
     return 1 if gpu else -1
 
+# %% ../nbs/38_parallel.ipynb #6030597e
 def train_with_tally(tally, config, *args):
     "One training in another process."
     from ser_nbdev.train import train
