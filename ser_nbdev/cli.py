@@ -158,10 +158,12 @@ def run_folder(out:str,    # as typed
                machine:int # number of this machine, from 0
               )->Path:
     "Folder of the run; machines that share a disk have one each."
-    out = Path(out)
-    if not out.name:
-        raise ValueError(f'--out {str(out)!r}: the run needs a folder of its own, with a name')
-    return out.with_name(f'{out.name}-machine{machine}') if machine else out
+    folder = Path(out)
+    if not folder.name:
+        raise ValueError(f'--out {str(folder)!r}: the run needs a folder of its own, with a name')
+    if machine:
+        return folder.with_name(f'{folder.name}-machine{machine}')
+    return folder
 
 # %% ../nbs/55_cli.ipynb #364feeb7
 def options_data(options:dict, # parsed

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RUNS', 'DEFAULTS', 'FIRST', 'NOT_RECORDED', 'CONFIG_OPTIONS', 'arm_name', 'best_run', 'planned_trainings',
-           'compare_dropout', 'default_jobs', 'kept_epoch', 'score_row', 'shared_recipe', 'collected', 'run_name',
-           'label_sets_of', 'command_of', 'planned_runs', 'planned_run', 'learning_rates_of', 'study_folds',
-           'check_record', 'same_recordings', 'same_recipe', 'study_config', 'announce', 'run_study', 'run_studies']
+           'compare_dropout', 'kept_epoch', 'score_row', 'shared_recipe', 'collected', 'run_name', 'label_sets_of',
+           'command_of', 'planned_runs', 'planned_run', 'learning_rates_of', 'study_folds', 'check_record',
+           'same_recordings', 'same_recipe', 'study_config', 'announce', 'run_study', 'run_studies']
 
 # %% ../nbs/44_study.ipynb #131743ef
 import shlex
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from .comparison import Comparison
-from .config import OLD_RECIPES, TrainConfig, cluster
+from .config import OLD_RECIPES, TrainConfig
 from .console import usual_split
 from .data import corpus_root, load_features, reader_options
 from .folds import folds
@@ -83,7 +83,7 @@ def compare_dropout(config:TrainConfig,      # for both arms
                     seeds:int=3,             # random seeds in each arm and fold; 1 decides nothing
                     dropout_rate:float=.2,   # of the arm with dropout
                     learning_rates:tuple=(), # to try (default: the configuration's alone)
-                    jobs:int=None,           # models side by side (default: `default_jobs`)
+                    jobs:int=None,           # models side by side (default: as many as cores)
                    )->Comparison:
     "Train with dropout and without: the same folds, seeds and budget."
     from ser_nbdev.parallel import train_all
@@ -93,18 +93,11 @@ def compare_dropout(config:TrainConfig,      # for both arms
                          'learning rate; give one rate, or another recipe')
     planned = planned_trainings(config, folds, out, seeds, dropout_rate, rates)
     tasks = [task for tried in planned.values() for task in tried]
-    finished = iter(train_all(tasks, features, frame, default_jobs() if jobs is None else jobs))
+    finished = iter(train_all(tasks, features, frame, jobs))
     runs = {key: best_run([next(finished) for _ in tried]) for key, tried in planned.items()}
     result = collected(runs)
     result.config['learning_rates'] = list(rates)
     return result
-
-# %% ../nbs/44_study.ipynb #3a1a7275
-def default_jobs()->int: # for `train_all`
-    "One model for each core, -1; one alone where there is a GPU or a cluster."
-    from keras.distribution import list_devices
-    has_gpu = any('gpu' in device.lower() for device in list_devices())
-    return 1 if has_gpu or cluster()[1] > 1 else -1
 
 # %% ../nbs/44_study.ipynb #4be9ae1a
 def kept_epoch(run):
