@@ -12,8 +12,9 @@ __all__ = ['EMODB_TEXTS', 'EMODB_MEN', 'EMODB', 'RAVDESS_TEXTS', 'RAVDESS_NAME',
 import re
 from pathlib import Path
 import pandas as pd
-from .reading import (Corpus, audio_files, read_text_table, reader_rows, require_columns,
-                               rows_from_names)
+from ser_nbdev.reading import (
+    Corpus, audio_files, read_text_table, reader_rows, require_columns,
+    rows_from_names)
 
 # %% ../nbs/13_acted.ipynb #4049e796
 EMODB_TEXTS = dict(
@@ -33,7 +34,9 @@ EMODB_MEN = ('03', '10', '11', '12', '15')
 def parse_emodb(path:Path    # a recording
                )->dict|None: # label, speaker …; None if unknown
     "What a file name of EmoDB tells."
-    name = re.fullmatch(r'(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<label>[A-Z])[a-z]?', path.stem)
+    name = re.fullmatch(
+        r'(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<label>[A-Z])[a-z]?', path.stem
+    )
     if not name:
         return None
     return dict(
@@ -61,7 +64,9 @@ EMODB = Corpus(
              'A Database of German Emotional Speech. Interspeech 2005')
 
 # %% ../nbs/13_acted.ipynb #de1c4af6
-RAVDESS_TEXTS = {'01': 'Kids are talking by the door.', '02': 'Dogs are sitting by the door.'}
+RAVDESS_TEXTS = {
+    '01': 'Kids are talking by the door.',
+    '02': 'Dogs are sitting by the door.'}
 RAVDESS_NAME = re.compile(
     r'03-(?P<kind>\d\d)-(?P<label>\d\d)-(?P<intensity>\d\d)-(?P<text>\d\d)-\d\d'
     r'-(?P<actor>0[1-9]|1\d|2[0-4])')
@@ -157,7 +162,8 @@ CREMA_D = Corpus(
              'IEEE Transactions on Affective Computing 5(4), 2014')
 
 # %% ../nbs/13_acted.ipynb #910f255d
-SAVEE_NAME = re.compile(r'(?P<speaker>DC|JE|JK|KL)_(?P<label>a|d|f|h|n|sa|su)(?P<number>\d\d)')
+SAVEE_NAME = re.compile(
+    r'(?P<speaker>DC|JE|JK|KL)_(?P<label>a|d|f|h|n|sa|su)(?P<number>\d\d)')
 
 def savee_script(label:str, # the emotion's letters
                  number:int # of the sentence, 1 to 30
@@ -227,14 +233,15 @@ def read_tess(root:Path       # folder with the recordings, however nested
 # %% ../nbs/13_acted.ipynb #2f3eb287
 TESS = Corpus(
     'tess', 'Toronto Emotional Speech Set', read_tess,
-    labels=dict(angry='ang', disgust='dis', fear='fea', happy='hap', neutral='neu', sad='sad',
-                ps='sur'),
-    tree='OAF_angry/OAF_back_angry.wav …',
-    expected=dict(ang=400, dis=400, fea=400, hap=400, neu=400, sad=400, sur=400),
-    speakers=2,
-    licence='CC BY-NC-ND 4.0',
+    labels=dict(
+        angry='ang', disgust='dis', fear='fea', happy='hap', neutral='neu',
+        sad='sad', ps='sur'), tree='OAF_angry/OAF_back_angry.wav …',
+    expected=dict(
+        ang=400, dis=400, fea=400, hap=400, neu=400, sad=400, sur=400),
+    speakers=2, licence='CC BY-NC-ND 4.0',
     url='https://doi.org/10.5683/SP2/E8H2MF',
-    citation='Pichora-Fuller, Dupuis: Toronto emotional speech set (TESS). Borealis, 2020')
+    citation='Pichora-Fuller, Dupuis: Toronto emotional speech set (TESS). Borealis, 2020'
+)
 
 # %% ../nbs/13_acted.ipynb #98c093da
 def read_nemo(root:Path       # folder with `data.tsv` and `samples`
@@ -259,14 +266,14 @@ def read_nemo(root:Path       # folder with `data.tsv` and `samples`
 # %% ../nbs/13_acted.ipynb #71c79d56
 NEMO = Corpus(
     'nemo', 'nEMO: Dataset of Emotional Speech in Polish', read_nemo,
-    labels=dict(anger='ang', fear='fea', happiness='hap', sadness='sad', surprised='sur',
-                neutral='neu'),
-    tree='data.tsv and samples/',
+    labels=dict(
+        anger='ang', fear='fea', happiness='hap', sadness='sad',
+        surprised='sur', neutral='neu'), tree='data.tsv and samples/',
     expected=dict(ang=749, fea=736, hap=749, sad=769, sur=669, neu=809),
-    speakers=9,
-    licence='CC BY-NC-SA 4.0',
+    speakers=9, licence='CC BY-NC-SA 4.0',
     url='https://github.com/amu-cai/nEMO',
-    citation='Christop: nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024')
+    citation='Christop: nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024'
+)
 
 # %% ../nbs/13_acted.ipynb #cfffa18e
 ACTED = [EMODB, RAVDESS, CREMA_D, SAVEE, TESS, NEMO]

@@ -33,7 +33,8 @@ RULES = { # how each emotion differs from the speaker's neutral voice; the last 
     'fru': (  1.0,  12,  -6,  3.0,  1.6,  .12,  .34,  .05,  .70),
     'neu': (  0.0,   0,   0,  0.0,  0.0,  .08,  .05,  .05,  .20)}
 
-SPREAD = (1.4, 18, 6, 1.9, 0.6, .06, .07, .06, .30) # std of each cue from utterance to utterance
+# std of each cue from utterance to utterance
+SPREAD = (1.4, 18, 6, 1.9, 0.6, .06, .07, .06, .30)
 LOWEST = (-6, -60, -35, -12, -5, 0, 0, 0, 0)        # a cue is never below
 HIGHEST = (10, 150, 40, 12, 5, .8, .8, .8, 3)       # or above
 
@@ -92,7 +93,8 @@ def rough(y:np.ndarray,             # waveform at 16 kHz, `(n_samples,)`
     "Weaken about every second glottal cycle."
     n = np.arange(len(y))
     drift = np.cumsum(rng.normal(size=len(y)//160 + 2))*.15
-    phase = 2*np.pi*(f0/2)*n/16_000 + np.interp(n/160, np.arange(len(drift)), drift)
+    phase = 2*np.pi*(f0/2)*n/16_000 + np.interp(
+        n/160, np.arange(len(drift)), drift)
     return y*(1 - amount*(.5 + .5*np.cos(phase)))
 
 # %% ../nbs/17b_acting.ipynb #662260c7
@@ -104,7 +106,8 @@ def trembling(y:np.ndarray,             # waveform at 16 kHz, `(n_samples,)`
     t = np.arange(len(y))/16_000
     knots = np.arange(0, t[-1]+.3, .15)
     drift = np.interp(t, knots, rng.normal(size=len(knots))*.15)
-    semitones = tremor*np.sin(2*np.pi*(rng.uniform(5, 7)*t + rng.random())) + drift
+    semitones = tremor*np.sin(
+        2*np.pi*(rng.uniform(5, 7)*t + rng.random())) + drift
     position = np.cumsum(2**(semitones/12))
     position -= position[0]
     return np.interp(position[position<len(y)-1], np.arange(len(y)), y)
@@ -137,8 +140,9 @@ def perform(text:str,                 # what to say
     "Speak one utterance."
     f0 = speaker.f0*2**(cues['pitch']/12)
     words = with_pauses(text, int(cues['pauses'] + rng.random()), rng)
-    y = synthesise(words, f0=f0, span=6.5*(1 + cues['span']/100),
-                   rate=speaker.rate*(1 + cues['rate']/100), formants=speaker.formants)
+    y = synthesise(
+        words, f0=f0, span=6.5*(1 + cues['span']/100),
+        rate=speaker.rate*(1 + cues['rate']/100), formants=speaker.formants)
     y = trembling(y, cues['tremor'], rng)
     y = rough(y, cues['rough'], f0, rng)
     y = breathy(y, cues['breath'], rng)
@@ -160,8 +164,10 @@ def draw_room(session:int,  # 1 to 5
              )->Room:
     "The recording conditions of a session."
     rng = np.random.default_rng([seed, session])
-    return Room(tilt=rng.uniform(-.5, .5), bump=rng.uniform(-4, 4), centre=rng.uniform(500, 3000),
-                gain=rng.uniform(-2, 2), noise=rng.uniform(-62, -52))
+    return Room(
+        tilt=rng.uniform(-.5, .5), bump=rng.uniform(-4, 4),
+        centre=rng.uniform(500, 3000), gain=rng.uniform(-2, 2),
+        noise=rng.uniform(-62, -52))
 
 # %% ../nbs/17b_acting.ipynb #060369f8
 def record(y:np.ndarray,             # waveform at 16 kHz, `(n_samples,)`

@@ -31,10 +31,13 @@ def check_waveform(y:np.ndarray,    # waveform, `(n_samples,)`
     if np.isfinite([y.min(), y.max()]).all():
         return
     bad = np.count_nonzero(~np.isfinite(y))
-    raise AudioError(f'{name}: NaN or Inf in {bad} of {len(y)} samples; write the file again')
+    raise AudioError(
+        f'{name}: NaN or Inf in {bad} of {len(y)} samples; write the file again'
+    )
 
 # %% ../nbs/20_audio.ipynb #b80c5b20
-RATES = (1000, 1_000_000)   # lowest and highest sampling rate that is accepted, Hz
+# lowest and highest sampling rate that is accepted, Hz
+RATES = (1000, 1_000_000)
 
 def check_sampling_rate(sr:float,        # sampling rate, Hz
                         name='waveform', # what to call it in the error
@@ -44,8 +47,9 @@ def check_sampling_rate(sr:float,        # sampling rate, Hz
     is_number = isinstance(sr, (int, float, np.number))
     if is_number and lowest <= sr <= highest and sr == int(sr):
         return
-    raise AudioError(f'{name}: a sampling rate of {sr!r}; '
-                     'it has to be a whole number of Hz from 1,000 to 1,000,000')
+    raise AudioError(
+        f'{name}: a sampling rate of {sr!r}; '
+        'it has to be a whole number of Hz from 1,000 to 1,000,000')
 
 # %% ../nbs/20_audio.ipynb #859b2bbd
 BLOCK_SECONDS = 10
@@ -56,12 +60,14 @@ def _decode_mono(file:soundfile.SoundFile, # opened for reading
     "Decode block by block, average the channels, resample."
     resampler = None
     if file.samplerate != SR:
-        resampler = soxr.ResampleStream(file.samplerate, SR, 1, dtype='float32')
+        resampler = soxr.ResampleStream(
+            file.samplerate, SR, 1, dtype='float32')
     samples = bytearray()
     total = bad = 0
     finished = False
     while not finished:
-        block = file.read(BLOCK_SECONDS*file.samplerate, dtype='float32', always_2d=True)
+        block = file.read(
+            BLOCK_SECONDS*file.samplerate, dtype='float32', always_2d=True)
         with np.errstate(invalid='ignore', over='ignore'):
             mono = block.mean(1)
         finished = len(mono) == 0
@@ -80,10 +86,13 @@ def _check_decoded(total:int, # samples that were read
                   ):
     "Refuse a file without samples, or with some that are no numbers."
     if not total:
-        raise AudioError(f'{name}: no samples can be read: it is empty, cut short, '
-                         'or its header was never finished; mend or remove it')
+        raise AudioError(
+            f'{name}: no samples can be read: it is empty, cut short, '
+            'or its header was never finished; mend or remove it')
     if bad:
-        raise AudioError(f'{name}: NaN or Inf in {bad} of {total} samples; write the file again')
+        raise AudioError(
+            f'{name}: NaN or Inf in {bad} of {total} samples; write the file again'
+        )
 
 # %% ../nbs/20_audio.ipynb #067f4b89
 def trim_silence(y:np.ndarray, # waveform at 16 kHz, `(n_samples,)`
@@ -104,7 +113,8 @@ def _open_recording(path:Path)->soundfile.SoundFile:
     with open(path, 'rb') as raw:
         if not raw.read(1):
             raise AudioError(f'{path}: empty file (0 bytes); remove it')
-    return soundfile.SoundFile(os.fsencode(path) if os.name == 'posix' else path)
+    return soundfile.SoundFile(
+        os.fsencode(path) if os.name == 'posix' else path)
 
 # %% ../nbs/20_audio.ipynb #c9c08f95
 def load_audio(path:str|Path,           # any file that libsndfile reads
@@ -117,12 +127,14 @@ def load_audio(path:str|Path,           # any file that libsndfile reads
             check_sampling_rate(file.samplerate, path)
             y = _decode_mono(file, path)
     except soundfile.LibsndfileError as error:
-        raise AudioError(f'{path}: not readable as audio: {error.error_string}') from error
+        raise AudioError(
+            f'{path}: not readable as audio: {error.error_string}') from error
     except TypeError as error:
         raise AudioError(f'{path}: raw samples without a header; '
                          'convert it to wav or flac') from error
     except OSError as error:
-        raise AudioError(f'{path}: cannot be opened: {error.strerror or error}') from error
+        raise AudioError(
+            f'{path}: cannot be opened: {error.strerror or error}') from error
     check_waveform(y, path)
     return y if trim_db is None else trim_silence(y, trim_db)
 
@@ -144,7 +156,8 @@ def _vowel_gain(vowel:str           # key of `VOWELS`
                )->tuple[np.ndarray, np.ndarray]: # frequencies in Hz, and the gain at each
     "How much the mouth amplifies each frequency: three resonances, 80 Hz wide."
     grid = np.arange(0, SR/2 + 1, 10.)
-    resonances = [F*F/np.abs(F*F - grid**2 + 1j*grid*80) for F in VOWELS[vowel]]
+    resonances = [
+        F*F/np.abs(F*F - grid**2 + 1j*grid*80) for F in VOWELS[vowel]]
     return grid, np.prod(resonances, axis=0)
 
 # %% ../nbs/20_audio.ipynb #44b795df

@@ -49,7 +49,8 @@ class Augmented:
             other = self.features[int(rng.choice(self.it.rows))]
             x = overlay(x, np.asarray(other), background_share(rng, self.mix))
         if self.noise:
-            x = x + np.float32(self.noise)*rng.standard_normal(x.shape, np.float32)
+            x = x + np.float32(self.noise)*rng.standard_normal(
+                x.shape, np.float32)
         return x
 
 # %% ../nbs/32_augment.ipynb #3497f637

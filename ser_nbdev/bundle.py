@@ -38,9 +38,11 @@ def write_bundle(path:str|Path, # of the file, such as `angry.ser`
     path = Path(path)
     if path.is_dir():
         example = path/'recogniser.ser'
-        raise IsADirectoryError(f'{path} is a folder; name the file to write, such as {example}')
+        raise IsADirectoryError(
+            f'{path} is a folder; name the file to write, such as {example}')
     if not path.parent.is_dir():
-        raise FileNotFoundError(f'{path}: there is no folder {path.parent}; make it first')
+        raise FileNotFoundError(
+            f'{path}: there is no folder {path.parent}; make it first')
     with whole_file(path) as f:
         _write_members(f, info, models)
     return path
@@ -56,9 +58,10 @@ def check_class_names(classes:list # names of the classes
         return isinstance(name, str) and _CLASS_NAME.fullmatch(name) and name not in _COLUMN_NAMES
     odd = [repr(name) for name in classes if not is_good(name)]
     if odd:
-        raise ValueError(f'classes {", ".join(odd[:3])}: a name has up to 32 letters, digits, '
-                         'blanks, - and _, the first a letter or digit, and is not path, start, '
-                         'end or label; rename it (relabel) and train again')
+        raise ValueError(
+            f'classes {", ".join(odd[:3])}: a name has up to 32 letters, digits, '
+            'blanks, - and _, the first a letter or digit, and is not path, start, '
+            'end or label; rename it (relabel) and train again')
 
 # %% ../nbs/50_bundle.ipynb #24d3836e
 def check_feature_set(info:dict # what `bundle.json` holds
@@ -68,12 +71,15 @@ def check_feature_set(info:dict # what `bundle.json` holds
     ours = feature_set(features['name'])
     if features['fingerprint'] != ours.fingerprint:
         version = info['versions'].get('ser_nbdev')
-        raise ValueError(f'made for {ours.name} {features["fingerprint"]}, but this version of '
-                         f'ser_nbdev computes {ours.fingerprint}; install {version} or train again')
+        raise ValueError(
+            f'made for {ours.name} {features["fingerprint"]}, but this version of '
+            f'ser_nbdev computes {ours.fingerprint}; install {version} or train again'
+        )
     if features.get('trim_db'):
-        raise ValueError(f'trained on recordings trimmed at {features["trim_db"]:g} dB, and a '
-                         'recogniser takes them as they are; '
-                         'extract without trim_db and train again')
+        raise ValueError(
+            f'trained on recordings trimmed at {features["trim_db"]:g} dB, and a '
+            'recogniser takes them as they are; '
+            'extract without trim_db and train again')
 
 # %% ../nbs/50_bundle.ipynb #b3194c0f
 def _check_recipe(info):
@@ -100,8 +106,10 @@ def _check_normalisation(info, n_models):
     expected_type = dict if normalise == 'global' else type(None)
     for cmvn in cmvns:
         if type(cmvn) is not expected_type:
-            raise ValueError(f'its normalisation is not {normalise!r}, as its recipe says')
-        if cmvn is not None and not _is_valid_cmvn(cmvn, info['features']['n_features']):
+            raise ValueError(
+                f'its normalisation is not {normalise!r}, as its recipe says')
+        if cmvn is not None and not _is_valid_cmvn(
+                cmvn, info['features']['n_features']):
             raise ValueError('its normalisation cannot be right')
 
 def _is_valid_cmvn(cmvn, n_features):
@@ -109,7 +117,9 @@ def _is_valid_cmvn(cmvn, n_features):
     mean, std = np.array(cmvn['mean'], float), np.array(cmvn['std'], float)
     if cmvn['speakers'] != [None] or not mean.shape == std.shape == (1, n_features):
         return False
-    return bool((np.abs(mean) < 1e6).all() and (std > 1e-6).all() and (std < 1e6).all())
+    return bool(
+        (np.abs(mean) < 1e6).all() and (std > 1e-6).all() and (std < 1e6).all()
+    )
 
 # %% ../nbs/50_bundle.ipynb #e53b17a5
 def _check_card(card):
@@ -118,13 +128,15 @@ def _check_card(card):
         return type(text) is str and text.isprintable() and 0 < len(text) < 2000
     if type(card) is not dict or len(card) > 20:
         raise ValueError('its card cannot be right')
-    if not all(is_text(title) and is_text(text) for title,text in card.items()):
+    if not all(
+            is_text(title) and is_text(text) for title,text in card.items()):
         raise ValueError('its card cannot be right')
     if 'not for' not in card:
         raise ValueError('its card does not say what it is not for')
 
 # %% ../nbs/50_bundle.ipynb #4b03f56d
-_MAX_BYTES = 128_000_000    # of all members, unpacked; a model has well under a million weights
+# of all members, unpacked; a model has well under a million weights
+_MAX_BYTES = 128_000_000
 _MAX_MODELS = 32
 
 def _read_members(path):
@@ -132,13 +144,15 @@ def _read_members(path):
     with zipfile.ZipFile(path) as z:
         members = z.infolist()
         names = [m.filename for m in members]
-        expected = ['bundle.json', *[f'{i}.weights.h5' for i in range(len(members)-1)]]
+        expected = [
+            'bundle.json', *[f'{i}.weights.h5' for i in range(len(members)-1)]]
         if not 2 <= len(names) <= 1+_MAX_MODELS or sorted(names) != sorted(expected):
             held = ', '.join(map(repr, names[:5]))
             raise ValueError(f'it holds {held}, not bundle.json and weights')
         size = sum(m.file_size for m in members)
         if size > _MAX_BYTES or z.getinfo('bundle.json').file_size > _MAX_BYTES//100:
-            raise ValueError(f'unpacked it has {size:,} bytes, more than any bundle')
+            raise ValueError(
+                f'unpacked it has {size:,} bytes, more than any bundle')
         return {name: z.read(name) for name in expected}
 
 # %% ../nbs/50_bundle.ipynb #6671a8de
@@ -156,8 +170,9 @@ def read_bundle(path:str|Path=None # written by `write_bundle` (default: the pre
     "Check a bundle, build the models it describes, fill in their weights."
     path = PRETRAINED if path is None else Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: there is no such bundle; '
-                                'Recognizer.from_run(run).save(path) writes one')
+        raise FileNotFoundError(
+            f'{path}: there is no such bundle; '
+            'Recognizer.from_run(run).save(path) writes one')
     try:
         members = _read_members(path)
         info = json.loads(members.pop('bundle.json'))
@@ -165,7 +180,8 @@ def read_bundle(path:str|Path=None # written by `write_bundle` (default: the pre
     except (ImportError, KerasSetupError):      # Keras is missing, or cannot be used
         raise
     except Exception as e:
-        raise ValueError(f'{path} is no bundle of ser_nbdev: {_reason_of(e)}') from e
+        raise ValueError(
+            f'{path} is no bundle of ser_nbdev: {_reason_of(e)}') from e
 
 def _reason_of(error):
     "The first line of an error, in the words of a bundle."

@@ -83,7 +83,8 @@ class Curves(keras.callbacks.Callback):
         plot_history(self.checkpoint.history, self.axs)
         png = io.BytesIO()
         self.figure.savefig(png, dpi=144)
-        picture = Image(png.getvalue(), width=810, alt='loss and UAR over epochs')
+        picture = Image(
+            png.getvalue(), width=810, alt='loss and UAR over epochs')
         self.drawn_at = time.monotonic()
         if self.handle:
             self.handle.update(picture)

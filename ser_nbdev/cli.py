@@ -10,24 +10,34 @@ __all__ = ['corpora_parser', 'ser_corpora', 'features_parser', 'check_required',
 
 # %% ../nbs/55_cli.ipynb #705e6f8a
 import os, sys, time, warnings
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
+from argparse import (
+    SUPPRESS, ArgumentParser, ArgumentTypeError, BooleanOptionalAction,
+    Namespace)
 from dataclasses import fields
 from pathlib import Path
-from .config import OLD_RECIPES, RECIPES, InputConfig, TrainConfig, cluster
-from .console import (OldName, ScriptParser, add_corpus_options, add_fold_options,
-                               console, usual_split)
+from .config import (
+    OLD_RECIPES, RECIPES, InputConfig, TrainConfig, cluster)
+from ser_nbdev.console import (
+    OldName, ScriptParser, add_corpus_options, add_fold_options, console,
+    usual_split)
 
 # %% ../nbs/55_cli.ipynb #a711439f
 def corpora_parser()->ArgumentParser:
     "Options of `ser_corpora`."
-    parser = ScriptParser('ser_corpora', 'List the corpora that can be read, tell what is known '
-                          'of one, or check a copy of it.')
-    parser.add_argument('--corpus', help='corpus to tell of (default: list all)')
+    parser = ScriptParser(
+        'ser_corpora',
+        'List the corpora that can be read, tell what is known ' 'of one, or check a copy of it.'
+    )
+    parser.add_argument(
+        '--corpus', help='corpus to tell of (default: list all)')
     parser.add_argument('--name', dest='corpus', action=OldName, help=SUPPRESS)
-    parser.add_argument('--root', help='its folder: check this copy against what is published')
-    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
-    parser.add_argument('--headers', action='store_true',
-                        help='read labels and headers only, do not listen to the files')
+    parser.add_argument(
+        '--root', help='its folder: check this copy against what is published')
+    parser.add_argument(
+        '--json', action='store_true', help='print JSON instead of a table')
+    parser.add_argument(
+        '--headers', action='store_true',
+        help='read labels and headers only, do not listen to the files')
     return parser
 
 def ser_corpora(argv:list=None # arguments (default: the command line's)
@@ -36,7 +46,8 @@ def ser_corpora(argv:list=None # arguments (default: the command line's)
     options = corpora_parser().parse_args(argv)
     with console('ser_corpora'):
         from ser_nbdev.corpora import as_json, corpora_answer
-        text, answer = corpora_answer(options.corpus, options.root, not options.headers)
+        text, answer = corpora_answer(
+            options.corpus, options.root, not options.headers)
         print(as_json(answer) if options.json else text)
 
 # %% ../nbs/55_cli.ipynb #acbc3c2a
@@ -78,8 +89,9 @@ def extracted(o:Namespace # parsed
     name, root = corpus_root(o.corpus, o.root)
     frame = read_corpus(name, root, **reader_options(name, o.speaker))
     warnings.simplefilter('ignore') # failures are listed in the end
-    return extract_corpus(frame, o.features, o.out, o.jobs, o.backend, o.scheduler, o.dtype,
-                          trim_db=o.trim)
+    return extract_corpus(
+        frame, o.features, o.out, o.jobs, o.backend, o.scheduler, o.dtype,
+        trim_db=o.trim)
 
 def ser_features(argv:list=None # arguments (default: the command line's)
                 ):
@@ -90,10 +102,13 @@ def ser_features(argv:list=None # arguments (default: the command line's)
         check_required(options)
         store = extracted(options)
         seconds, audio = time.perf_counter()-start, store.lengths.sum()/100
-        print(f'{options.out}: {store}; {audio/60:.1f} min of audio in {seconds:.1f} s, '
-              f'{audio/seconds:.0f} times real time')
+        print(
+            f'{options.out}: {store}; {audio/60:.1f} min of audio in {seconds:.1f} s, '
+            f'{audio/seconds:.0f} times real time')
         for failure in store.failures.itertuples():
-            print('  ' + ' '.join(f'{failure.name}: {failure.reason}'.splitlines()))
+            print(
+                '  '
+                + ' '.join(f'{failure.name}: {failure.reason}'.splitlines()))
 
 # %% ../nbs/55_cli.ipynb #4a9f6481
 def yes_or_no(text:str # as typed
@@ -112,38 +127,49 @@ def recipe_name(text:str # as typed
                )->str:   # key of `RECIPES`
     "A recipe; an old name answers with the new one."
     if text in OLD_RECIPES:
-        print(f'recipe {text} is called {OLD_RECIPES[text]} now', file=sys.stderr)
+        print(
+            f'recipe {text} is called {OLD_RECIPES[text]} now', file=sys.stderr
+        )
     return OLD_RECIPES.get(text, text)
 
 # %% ../nbs/55_cli.ipynb #409ffc7c
 def add_config_options(parser:ArgumentParser # gets an option for each field of `TrainConfig`
                       ):
     "Options for all that decides a training; those that aren't given stay with the recipe."
-    parser.add_argument('--recipe', type=recipe_name, default='quick', choices=RECIPES,
-                        help='named settings that the options below change')
+    parser.add_argument(
+        '--recipe', type=recipe_name, default='quick', choices=RECIPES,
+        help='named settings that the options below change')
     from fastcore.docments import docments
     comments = docments(InputConfig) | docments(TrainConfig)
     for f in fields(TrainConfig):
         kind = type(f.default)
         read = yes_or_no if kind is bool else kind
-        parser.add_argument(f'--{f.name}', type=read, default=SUPPRESS,
-                            help=f"{comments.get(f.name)} (default: the recipe's)")
+        parser.add_argument(
+            f'--{f.name}', type=read, default=SUPPRESS,
+            help=f"{comments.get(f.name)} (default: the recipe's)")
 
 # %% ../nbs/55_cli.ipynb #0bfeeb7e
 def train_parser()->ArgumentParser:
     "Options of `ser_train`: the data's, and one for each field of `TrainConfig`."
-    parser = ScriptParser('ser_train',
-        'Train one model on one fold; the same command goes on where it was stopped.')
+    parser = ScriptParser(
+        'ser_train',
+        'Train one model on one fold; the same command goes on where it was stopped.'
+    )
     add = parser.add_argument
     data = parser.add_mutually_exclusive_group()
     add_corpus_options(parser, data)
-    data.add_argument('--store', help='folder of a feature store, instead of a corpus')
+    data.add_argument(
+        '--store', help='folder of a feature store, instead of a corpus')
     add_fold_options(parser)
-    add('--fold', type=number_or_all, default=0, help='fold to test on; all: train on everything')
+    add(
+        '--fold', type=number_or_all, default=0,
+        help='fold to test on; all: train on everything')
     add('--out', default='ser_runs/run', help='folder of the run')
     add('--resume', action=BooleanOptionalAction, default=True,
         help='go on with the unfinished run that is there; else start again')
-    add('--tensorboard', action='store_true', help="write TensorBoard logs into the run's folder")
+    add(
+        '--tensorboard', action='store_true',
+        help="write TensorBoard logs into the run's folder")
     add_config_options(parser)
     return parser
 
@@ -151,7 +177,9 @@ def train_parser()->ArgumentParser:
 def options_config(options:dict # parsed
                   )->TrainConfig:
     "The configuration that the options describe."
-    changes = {f.name: options[f.name] for f in fields(TrainConfig) if f.name in options}
+    changes = {
+        f.name: options[f.name] for f in fields(TrainConfig)
+        if f.name in options}
     return TrainConfig.recipe(options['recipe'], **changes)
 
 def run_folder(out:str,    # as typed
@@ -160,7 +188,9 @@ def run_folder(out:str,    # as typed
     "Folder of the run; machines that share a disk have one each."
     folder = Path(out)
     if not folder.name:
-        raise ValueError(f'--out {str(folder)!r}: the run needs a folder of its own, with a name')
+        raise ValueError(
+            f'--out {str(folder)!r}: the run needs a folder of its own, with a name'
+        )
     if machine:
         return folder.with_name(f'{folder.name}-machine{machine}')
     return folder
@@ -220,8 +250,9 @@ def train_or_lose(options:dict,       # parsed
             note = f'machine {machine} of {machines}: waiting for the others'
             print(note, file=sys.stderr, flush=True)
         try:
-            run = train(config, features, frame, fold or everything(frame), out,
-                        tensorboard=options['tensorboard'], resume=options['resume'])
+            run = train(
+                config, features, frame, fold or everything(frame), out,
+                tensorboard=options['tensorboard'], resume=options['resume'])
         except WorkerLost as lost:
             return None, lost
     return run, None
@@ -279,13 +310,18 @@ def predict_parser()->ArgumentParser:
         epilog='Exit status: 0 all scored, 1 some recordings could not be scored, '
                '2 nothing was done.')
     add = parser.add_argument
-    add('paths', nargs='+', metavar='PATH',
-        help='recordings, folders of them, or - for a recording on standard input')
-    add('--bundle', metavar='FILE',
-        help='bundle, or folder of a run (default: the pretrained demonstration)')
+    add(
+        'paths', nargs='+', metavar='PATH',
+        help='recordings, folders of them, or - for a recording on standard input'
+    )
+    add(
+        '--bundle', metavar='FILE',
+        help='bundle, or folder of a run (default: the pretrained demonstration)'
+    )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument('--json', action='store_const', dest='form', const='json', default='table',
-                      help='a JSON line per recording (default: a table)')
+    form.add_argument(
+        '--json', action='store_const', dest='form', const='json',
+        default='table', help='a JSON line per recording (default: a table)')
     form.add_argument('--csv', action='store_const', dest='form', const='csv',
                       help='comma-separated values (default: a table)')
     form.add_argument('--timeline', metavar='FOLDER',

@@ -98,10 +98,13 @@ def to_frame(self:Comparison)->pd.DataFrame: # one row per arm
         trainings = self.metrics[self.metrics.arm == arm]
         share = predictions.truth.value_counts(normalize=True)
         valid = trainings.get('valid_uar', np.nan)
-        rows.append(dict(
-            arm=arm, **score_columns(predictions), gap=(trainings.train_uar - valid).mean(),
-            gap_to_test=(trainings.train_uar - trainings.test_uar).mean(),
-            chance_UAR=1/len(share), majority_WA=share.max(), runs=len(trainings)))
+        rows.append(
+            dict(
+                arm=arm, **score_columns(predictions),
+                gap=(trainings.train_uar - valid).mean(),
+                gap_to_test=(trainings.train_uar - trainings.test_uar).mean(),
+                chance_UAR=1/len(share), majority_WA=share.max(),
+                runs=len(trainings)))
     return pd.DataFrame(rows).set_index('arm')
 
 # %% ../nbs/41_comparison.ipynb #536a7930
@@ -202,31 +205,38 @@ def verdict(self:Comparison)->str: # a sentence or two
     d = self.difference()
     change = f"UAR {d['difference']:+.3f} with dropout"
     if self.n_seeds == 1:
-        return (f'{change}, with one seed. One seed decides nothing: another one can turn '
-                'the sign. Take --seeds 3 or more.')
+        return (
+            f'{change}, with one seed. One seed decides nothing: another one can turn '
+            'the sign. Take --seeds 3 or more.')
     if np.isnan(d['low']):
-        return ('Fewer than two test speakers, or unknown ones: no interval and no test. '
-                f'{change}.')
+        return (
+            'Fewer than two test speakers, or unknown ones: no interval and no test. '
+            f'{change}.')
     interval = f"95% interval {d['low']:+.3f} to {d['high']:+.3f}"
-    return (f"Dropout {effect(d)}: {change} ({interval} over {d['speakers']} speakers and "
-            f"{d['seeds']} seeds, {p_text(d['p'])}).")
+    return (
+        f"Dropout {effect(d)}: {change} ({interval} over {d['speakers']} speakers and "
+        f"{d['seeds']} seeds, {p_text(d['p'])}).")
 
 # %% ../nbs/41_comparison.ipynb #2a2b4a58
 CAVEATS = dict(
     random='Leaky: the folds are random, the same voices and sentences are in training and test.',
-    text='The folds keep texts apart, not speakers: the same voices are in training and test.')
+    text='The folds keep texts apart, not speakers: the same voices are in training and test.'
+)
 
 @patch(as_prop=True)
 def caveat(self:Comparison)->str: # a sentence
     "What the folds share between training and test."
-    return CAVEATS.get(self.config['folds']['by'], 'No test speaker was heard in training.')
+    return CAVEATS.get(
+        self.config['folds']['by'], 'No test speaker was heard in training.')
 
 # %% ../nbs/41_comparison.ipynb #e56aaece
 @patch
 def choices(self:Comparison)->pd.DataFrame: # a row for each arm and learning rate
     "What the validation rows chose: how many runs took a rate, and the epochs that they kept."
     epoch = self.metrics.groupby(['arm', 'learning_rate']).epoch
-    return epoch.agg(runs='size', earliest='min', median='median', latest='max').reset_index()
+    return epoch.agg(
+        runs='size', earliest='min', median='median', latest='max'
+    ).reset_index()
 
 # %% ../nbs/41_comparison.ipynb #ba5855f8
 RUN_ORDER = ('quick', 'original', 'plateau', 'modern')
@@ -255,8 +265,10 @@ def summary_rows(comparison, run):
     for arm, r in comparison.to_frame().iterrows():
         rows[run, f'UAR, {arm}'] = with_interval(r.UAR, r.UAR_low, r.UAR_high)
     d = comparison.difference()
-    rows[run, 'difference'] = with_interval(d['difference'], d['low'], d['high'], '+')
-    rows[run, 'dropout'] = effect(d).removesuffix(' that this experiment can see')
+    rows[run, 'difference'] = with_interval(
+        d['difference'], d['low'], d['high'], '+')
+    rows[run, 'dropout'] = effect(d).removesuffix(
+        ' that this experiment can see')
     if comparison.n_seeds == 1:
         rows[run, 'dropout'] = 'one seed, no verdict'
     if not comparison.n_changed():
@@ -296,10 +308,13 @@ def conclusion(runs:dict # from `recorded`
         return 'No run with speaker-independent folds and several seeds is recorded.'
     changes = [d['difference'] for d in fair.values()]
     effects = f'{runs_where(fair, "helps")} and {runs_where(fair, "hurts")}'
-    return (f'Of {len(fair)} runs with unseen test speakers, dropout {effects}; it changes the UAR '
-            f'by {min(changes):+.3f} to {max(changes):+.3f}.')
+    return (
+        f'Of {len(fair)} runs with unseen test speakers, dropout {effects}; it changes the UAR '
+        f'by {min(changes):+.3f} to {max(changes):+.3f}.')
 
 def runs_where(differences, what):
     "Such as `hurts in 1 (modern, emodb)`."
-    names = [', '.join(key) for key, d in differences.items() if effect(d) == what]
-    return f'{what} in {len(names)}' + (f' ({"; ".join(names)})' if names else '')
+    names = [
+        ', '.join(key) for key, d in differences.items() if effect(d) == what]
+    return f'{what} in {len(names)}' + (
+        f' ({"; ".join(names)})' if names else '')

@@ -63,10 +63,10 @@ CHOICES = dict(
     strategy=('buckets', 'sorted'),
     precision=PRECISIONS)
 LIMITS = dict(
-    units=(1, 4096), layers=(1, 32), attn_length=(1, 1024), stack=(1, 256), functionals=(0, 16384),
-    batch_size=(1, None), n_buckets=(1, None), epochs=(1, None),
-    max_frames=(0, None), mix=(0, None), noise=(0, None), clip_norm=(0, None), patience=(0, None),
-    random_seed=(0, 2**32-1))
+    units=(1, 4096), layers=(1, 32), attn_length=(1, 1024), stack=(1, 256),
+    functionals=(0, 16384), batch_size=(1, None), n_buckets=(1, None),
+    epochs=(1, None), max_frames=(0, None), mix=(0, None), noise=(0, None),
+    clip_norm=(0, None), patience=(0, None), random_seed=(0, 2**32-1))
 SHARES = ('dropout_rate', 'input_dropout', 'layer_dropout', 'weight_average')
 
 # %% ../nbs/33_config.ipynb #b3e765ce
@@ -115,12 +115,15 @@ def check_config(config:TrainConfig # each field is made a plain Python value
         check_range(f.name, value)
         object.__setattr__(config, f.name, value)
     if config.patience and config.weight_average:
-        raise ValueError(f'patience={config.patience} keeps the best epoch and '
-            f'weight_average={config.weight_average} an average of many; set one of them to 0')
+        raise ValueError(
+            f'patience={config.patience} keeps the best epoch and '
+            f'weight_average={config.weight_average} an average of many; set one of them to 0'
+        )
 
 # %% ../nbs/33_config.ipynb #5662f087
-ARCHITECTURE = ('units', 'layers', 'attention', 'attn_length', 'dropout_rate', 'stack',
-                'input_dropout', 'layer_dropout', 'functionals', 'centred')
+ARCHITECTURE = (
+    'units', 'layers', 'attention', 'attn_length', 'dropout_rate', 'stack',
+    'input_dropout', 'layer_dropout', 'functionals', 'centred')
 
 @patch(as_prop=True)
 def architecture(self:TrainConfig)->dict: # arguments for `build_model`
@@ -131,15 +134,17 @@ def architecture(self:TrainConfig)->dict: # arguments for `build_model`
 RECIPES = dict(
     original = dict(),
     gpu_script = dict(
-        features='lld32', layers=3, batch_size=16, learning_rate=1e-3, weight_average=0.9999),
+        features='lld32', layers=3, batch_size=16, learning_rate=1e-3,
+        weight_average=0.9999),
     quick = dict(
-        features='lld32', stack=4, batch_size=32, epochs=15, learning_rate=3e-3,
-        schedule='cosine', clip_norm=1.),
+        features='lld32', stack=4, batch_size=32, epochs=15,
+        learning_rate=3e-3, schedule='cosine', clip_norm=1.),
     modern = dict(
-        features='lld43', stack=8, batch_size=32, epochs=20, learning_rate=2e-3,
-        schedule='cosine', clip_norm=1., class_weights=True, dropout_rate=.5,
-        input_dropout=.2, layer_dropout=.3, functionals=512, centred=True,
-        mix=.4, weight_average=.99, join_validation=True))
+        features='lld43', stack=8, batch_size=32, epochs=20,
+        learning_rate=2e-3, schedule='cosine', clip_norm=1.,
+        class_weights=True, dropout_rate=.5, input_dropout=.2,
+        layer_dropout=.3, functionals=512, centred=True, mix=.4,
+        weight_average=.99, join_validation=True))
 OLD_RECIPES = dict(seed='original')
 
 # %% ../nbs/33_config.ipynb #ea142939
@@ -151,7 +156,8 @@ def recipe(cls:TrainConfig,
     "The configuration of that name, with changes."
     name = OLD_RECIPES.get(name, name)
     if name not in RECIPES:
-        raise ValueError(f'recipe {name!r} is not known; there are {", ".join(RECIPES)}')
+        raise ValueError(
+            f'recipe {name!r} is not known; there are {", ".join(RECIPES)}')
     return cls(**{**RECIPES[name], **changes})
 
 @patch(cls_method=True)
@@ -171,8 +177,9 @@ def modern(cls:TrainConfig,
 TrainConfig.seed = TrainConfig.original # its name in version 0.1
 
 # %% ../nbs/33_config.ipynb #f278bc13
-CLUSTER_FORM = ('TF_CONFIG must read {"cluster": {"worker": ["host:port", ...]}, '
-                '"task": {"type": "worker", "index": K}}, with K from 0')
+CLUSTER_FORM = (
+    'TF_CONFIG must read {"cluster": {"worker": ["host:port", ...]}, '
+    '"task": {"type": "worker", "index": K}}, with K from 0')
 
 def check_workers(workers # what `TF_CONFIG` has under worker
                  ):

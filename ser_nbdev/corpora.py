@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np, pandas as pd
 from .acted import ACTED
 from .iemocap import IEMOCAP
-from .labels import COLOURS, EMOTIONS, FOUR, SIX, CorpusError, in_vocabulary_order
+from .labels import (
+    COLOURS, EMOTIONS, FOUR, SIX, CorpusError, in_vocabulary_order)
 from .own_recordings import FOLDER, MANIFEST
 from .reading import Corpus, corpus_table
 
@@ -27,13 +28,15 @@ else:
     Axes = 'Axes' # nbdev looks the name up when it makes the pages
 
 # %% ../nbs/16_corpora.ipynb #96cc1c76
-CORPORA = {corpus.name: corpus for corpus in [IEMOCAP, *ACTED, FOLDER, MANIFEST]}
+CORPORA = {
+    corpus.name: corpus for corpus in [IEMOCAP, *ACTED, FOLDER, MANIFEST]}
 
 def known_corpus(name:str # key in `CORPORA`
                 )->Corpus: # its entry
     "The entry of a corpus, or an error that lists what there is."
     if name not in CORPORA:
-        raise CorpusError(f"no corpus named {name!r}; there are {', '.join(CORPORA)}")
+        raise CorpusError(
+            f"no corpus named {name!r}; there are {', '.join(CORPORA)}")
     return CORPORA[name]
 
 # %% ../nbs/16_corpora.ipynb #d8f87c2d
@@ -117,8 +120,9 @@ def listen_to(path:str|Path # of a recording
     level = np.abs(samples).max(axis=1)
     full = level >= .999
     three_in_a_row = full[2:] & full[1:-1] & full[:-2]
-    return dict(rate=rate, sound=hashlib.sha1(samples.tobytes()).hexdigest(),
-                clipped=bool(three_in_a_row.any()), silent=not (level > 1e-3).any())
+    return dict(
+        rate=rate, sound=hashlib.sha1(samples.tobytes()).hexdigest(),
+        clipped=bool(three_in_a_row.any()), silent=not (level > 1e-3).any())
 
 # %% ../nbs/16_corpora.ipynb #473b1d27
 def validate(name:str,        # key in `CORPORA`
@@ -135,11 +139,11 @@ def validate(name:str,        # key in `CORPORA`
     else:
         heard = dict.fromkeys(present.index[present.duration.isna()])
     return Report(
-        corpus=name,
-        counts=df.emotion.value_counts().to_dict(),
+        corpus=name, counts=df.emotion.value_counts().to_dict(),
         expected=corpus.expected,
-        speakers=dict(found=df.speaker[df.speaker != ''].nunique(), expected=corpus.speakers),
-        hours=df.duration.sum()/3600,
+        speakers=dict(
+            found=df.speaker[df.speaker != ''].nunique(),
+            expected=corpus.speakers), hours=df.duration.sum()/3600,
         missing=list(df.index.difference(present.index)),
         unlabelled=[os.path.relpath(path, root) for path in unlabelled],
         unreadable=[name for name, sound in heard.items() if sound is None],
@@ -158,7 +162,9 @@ def _findings(heard:dict)->dict:
     sounds = {name: sound for name, sound in heard.items() if sound}
     columns = ['rate', 'sound', 'clipped', 'silent']
     df = pd.DataFrame.from_dict(sounds, orient='index', columns=columns)
-    same = [list(group.index) for _, group in df.groupby('sound') if len(group) > 1]
+    same = [
+        list(group.index) for _, group in df.groupby('sound') if len(group) > 1
+    ]
     rates = {int(rate): int(n) for rate, n in df.rate.value_counts().items()}
     return dict(sampling_rates=rates, duplicates=same,
                 clipped=list(df.index[df.clipped.astype(bool)]),
@@ -168,20 +174,31 @@ def _findings(heard:dict)->dict:
 def report_table(r:Report        # from `validate`
                 )->pd.DataFrame: # check, found, expected, remark
     "A report as a table; what differs from the published counts is marked."
-    compared = [('utterances', sum(r.counts.values()), sum(r.expected.values()))]
-    compared += [(f'{code} ({name})', r.counts.get(code, 0), r.expected.get(code, 0))
-                 for code, name in EMOTIONS.items() if code in r.counts or code in r.expected]
-    compared += [(f'in {title}', _count_in(labels, r.counts), _count_in(labels, r.expected))
-                 for title, labels in dict(SIX=SIX, FOUR=FOUR).items()]
+    compared = [
+        ('utterances', sum(r.counts.values()), sum(r.expected.values()))]
+    compared += [
+        (f'{code} ({name})', r.counts.get(code, 0), r.expected.get(code, 0))
+        for code, name in EMOTIONS.items()
+        if code in r.counts or code in r.expected]
+    compared += [
+        (
+            f'in {title}', _count_in(labels, r.counts),
+            _count_in(labels, r.expected))
+        for title, labels in dict(SIX=SIX, FOUR=FOUR).items()]
     compared += [('speakers', r.speakers['found'], r.speakers['expected'])]
     rows = [_compared_row(*row) for row in compared]
-    rates = ', '.join(f'{rate} Hz: {n}' for rate, n in r.sampling_rates.items())
-    rows += [('hours', f'{r.hours:.2f}', '', ''), ('sampling rates', rates, '', '')]
+    rates = ', '.join(
+        f'{rate} Hz: {n}' for rate, n in r.sampling_rates.items())
+    rows += [
+        ('hours', f'{r.hours:.2f}', '', ''), ('sampling rates', rates, '', '')]
     rows += [_listed_row(what, getattr(r, what)) for what in FINDINGS]
-    return pd.DataFrame(rows, columns=['check', 'found', 'expected', 'remark']).set_index('check')
+    return pd.DataFrame(
+        rows, columns=['check', 'found', 'expected', 'remark']
+    ).set_index('check')
 
 # %% ../nbs/16_corpora.ipynb #fd22c2c5
-FINDINGS = ('missing', 'unlabelled', 'unreadable', 'duplicates', 'clipped', 'silent')
+FINDINGS = (
+    'missing', 'unlabelled', 'unreadable', 'duplicates', 'clipped', 'silent')
 
 def _count_in(labels:dict, counts:dict)->int:
     "Utterances that a label set keeps."
@@ -238,11 +255,14 @@ def plot_durations(df:pd.DataFrame, # a corpus table
     bins = np.linspace(0, df.duration.max(), 21)
     for code, colour in palette.items():
         label = f'{EMOTIONS.get(code, code)}, median {medians[code]:.1f} s'
-        sns.histplot(df.duration[df.emotion == code], bins=bins, stat='density', element='step',
-                     fill=False, color=colour, linewidth=1.8, label=label, ax=ax)
+        sns.histplot(
+            df.duration[df.emotion == code], bins=bins, stat='density',
+            element='step', fill=False, color=colour, linewidth=1.8,
+            label=label, ax=ax)
         ax.axvline(medians[code], color=colour, linestyle=':', linewidth=1.2)
-    ax.set(title='Durations by emotion', xlabel='duration (s)', ylabel='density (1/s)',
-           xlim=(0, bins[-1]))
+    ax.set(
+        title='Durations by emotion', xlabel='duration (s)',
+        ylabel='density (1/s)', xlim=(0, bins[-1]))
     ax.legend(frameon=False)
     sns.despine(ax=ax)
     return ax
@@ -258,9 +278,10 @@ def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
     present = (turns > 0).astype(int)
     met = turns.T @ present
     met = met.mask(np.eye(len(met), dtype=bool), 0)
-    sns.heatmap(met, mask=met == 0, annot=True, fmt='d', annot_kws=dict(size=7), cmap='Blues',
-                vmin=0, vmax=2*met.to_numpy().max(), square=True, linewidths=.5,
-                cbar_kws=dict(label='turns'), ax=ax)
+    sns.heatmap(
+        met, mask=met == 0, annot=True, fmt='d', annot_kws=dict(size=7),
+        cmap='Blues', vmin=0, vmax=2*met.to_numpy().max(), square=True,
+        linewidths=.5, cbar_kws=dict(label='turns'), ax=ax)
     ax.set(title='Who speaks to whom', xlabel='listener', ylabel='speaker')
     return ax
 
@@ -276,12 +297,16 @@ def corpora_answer(name:str=None,   # key in `CORPORA`; None: all of them
         report = validate(name, root, audio)
         return report_table(report).to_string(), asdict(report)
     if not name:
-        everything = {name: _entry_fields(corpus) for name, corpus in CORPORA.items()}
+        everything = {
+            name: _entry_fields(corpus) for name, corpus in CORPORA.items()}
         return registry().to_string(), everything
     fields = _entry_fields(known_corpus(name))
-    lines = [f'{field:>9}: {value}' for field, value in fields.items() if value]
+    lines = [
+        f'{field:>9}: {value}' for field, value in fields.items() if value]
     return '\n'.join(lines), fields
 
 def _entry_fields(corpus)->dict:
     "What is known of a corpus, without its reader."
-    return {field: value for field, value in vars(corpus).items() if field != 'read'}
+    return {
+        field: value for field, value in vars(corpus).items()
+        if field != 'read'}

@@ -22,7 +22,8 @@ from .labels import LABEL_SETS, CorpusError, relabel
 if TYPE_CHECKING:
     from ser_nbdev.store import FeatureStore
 else:
-    FeatureStore = 'FeatureStore' # nbdev looks the name up when it makes the pages
+    # nbdev looks the name up when it makes the pages
+    FeatureStore = 'FeatureStore'
 
 # %% ../nbs/25_data.ipynb #0f1fb074
 def with_labels(frame:pd.DataFrame, # corpus table
@@ -30,7 +31,9 @@ def with_labels(frame:pd.DataFrame, # corpus table
                )->pd.DataFrame:     # the rows that the label set keeps
     "Keep the emotions of a label set; what it leaves out is printed."
     if labels not in LABEL_SETS:
-        raise CorpusError(f'no label set is called {labels!r}; there are {", ".join(LABEL_SETS)}')
+        raise CorpusError(
+            f'no label set is called {labels!r}; there are {", ".join(LABEL_SETS)}'
+        )
     kept = relabel(frame, LABEL_SETS[labels])
     left = frame.emotion.drop(kept.index).value_counts()
     if len(left):
@@ -38,8 +41,9 @@ def with_labels(frame:pd.DataFrame, # corpus table
         print(f'{left.sum()} of {len(frame)} utterances left out, '
               f'their labels are not in the set {labels!r}: {counts}')
     if kept.emotion.nunique()<2:
-        raise CorpusError(f'all {len(kept)} recordings are labelled {kept.emotion.iloc[0]}; '
-                          'at least two emotions are needed')
+        raise CorpusError(
+            f'all {len(kept)} recordings are labelled {kept.emotion.iloc[0]}; '
+            'at least two emotions are needed')
     return kept
 
 # %% ../nbs/25_data.ipynb #921ddd37
@@ -56,7 +60,9 @@ def load_features(corpus:str,          # name in `CORPORA`
     frame = with_labels(read_corpus(corpus, root, **kwargs), labels)
     store = extract_corpus(frame, features, out, jobs=jobs)
     if not len(store):
-        raise CorpusError(f'{root}: none of the recordings could be read; see the report in {out}')
+        raise CorpusError(
+            f'{root}: none of the recordings could be read; see the report in {out}'
+        )
     return store, store.frame
 
 # %% ../nbs/25_data.ipynb #1fbaa681
@@ -96,11 +102,13 @@ def check_table(config_features:str, # feature set that the configuration names
     "Refuse features and a table that do not belong together, or not to the configuration."
     name = getattr(features, 'features', config_features)
     if name!=config_features:
-        raise ValueError(f'the features at hand are {name}, '
-                         f'the configuration says features={config_features!r}')
+        raise ValueError(
+            f'the features at hand are {name}, '
+            f'the configuration says features={config_features!r}')
     if len(features)!=len(frame):
-        raise ValueError(f'{len(features)} utterances of features and {len(frame)} rows '
-                         'in the table: they must be aligned')
+        raise ValueError(
+            f'{len(features)} utterances of features and {len(frame)} rows '
+            'in the table: they must be aligned')
     lacking = [c for c in ('path', 'speaker', 'emotion') if c not in frame]
     if lacking:
         raise ValueError(f'the table lacks {", ".join(lacking)}; '
@@ -109,8 +117,9 @@ def check_table(config_features:str, # feature set that the configuration names
     if len(unlabelled):
         raise ValueError(f'{unlabelled[0]} has no emotion; leave it out')
     if frame.emotion.nunique()<2:
-        raise ValueError(f'all {len(frame)} utterances are labelled {frame.emotion.iloc[0]}; '
-                         'at least two emotions are needed')
+        raise ValueError(
+            f'all {len(frame)} utterances are labelled {frame.emotion.iloc[0]}; '
+            'at least two emotions are needed')
 
 # %% ../nbs/25_data.ipynb #bb6a5fec
 def check_matrices(features:Sequence,  # feature store, or anything indexable
@@ -127,10 +136,12 @@ def check_matrices(features:Sequence,  # feature store, or anything indexable
         elif not np.isfinite(x).all():
             not_finite.append(str(frame.index[i]))
     if odd:
-        raise ValueError(f'features that are not (n_frames, {width}): {some_names(odd)}')
+        raise ValueError(
+            f'features that are not (n_frames, {width}): {some_names(odd)}')
     if not_finite:
-        raise ValueError(f'NaN or infinite features: {some_names(not_finite)}; '
-                         'leave these recordings out, or extract them again')
+        raise ValueError(
+            f'NaN or infinite features: {some_names(not_finite)}; '
+            'leave these recordings out, or extract them again')
 
 # %% ../nbs/25_data.ipynb #089b1d7d
 def check_training_data(config_features:str, # feature set that the configuration names
@@ -157,7 +168,9 @@ def corpus_root(corpus:str,    # demo, or a name in `CORPORA`
         from ser_nbdev.demo import demo_corpus, speak_corpus
         return 'iemocap', speak_corpus(root) if root else demo_corpus()
     if corpus not in CORPORA:
-        raise CorpusError(f'no corpus is called {corpus!r}; there are demo, {", ".join(CORPORA)}')
+        raise CorpusError(
+            f'no corpus is called {corpus!r}; there are demo, {", ".join(CORPORA)}'
+        )
     if not root:
         raise CorpusError(f'corpus {corpus} needs its folder: add --root PATH')
     return corpus, root
@@ -169,5 +182,6 @@ def reader_options(corpus:str,  # name in `CORPORA`
     if not speaker:
         return {}
     if corpus!='folder':
-        raise CorpusError(f'--speaker is for the corpus folder; {corpus} knows its speakers')
+        raise CorpusError(
+            f'--speaker is for the corpus folder; {corpus} knows its speakers')
     return dict(speaker=speaker)

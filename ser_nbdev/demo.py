@@ -21,7 +21,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-from .acting import CUES, RULES, Speaker, draw_cues, draw_room, perform, record
+from .acting import (
+    CUES, RULES, Speaker, draw_cues, draw_room, perform, record)
 from .espeak import DemoError, espeak
 from .files import cache_folder, filled_cache, whole_file
 
@@ -87,14 +88,19 @@ def shares(n:int    # utterances of the six emotions, at least 6
           )->dict:  # emotion -> number of utterances, together `n`
     "Divide utterances in IEMOCAP's proportions, by largest remainder, at least one each."
     if n<len(PROPORTIONS):
-        raise ValueError(f'n_per_speaker={n}: six emotions need at least 6 utterances a speaker')
+        raise ValueError(
+            f'n_per_speaker={n}: six emotions need at least 6 utterances a speaker'
+        )
     total, left = sum(PROPORTIONS.values()), n-len(PROPORTIONS)
     exact = {e: max(n*count/total - 1, 0) for e, count in PROPORTIONS.items()}
     scale = sum(exact.values()) or 1
     exact = {e: left*share/scale for e, share in exact.items()}
     n_remaining = left - sum(map(int, exact.values()))
-    largest = sorted(exact, key=lambda e: exact[e]%1, reverse=True)[:n_remaining]
-    return {e: 1 + int(share) + (1 if e in largest else 0) for e, share in exact.items()}
+    largest = sorted(
+        exact, key=lambda e: exact[e]%1, reverse=True)[:n_remaining]
+    return {
+        e: 1 + int(share) + (1 if e in largest else 0)
+        for e, share in exact.items()}
 
 # %% ../nbs/18_demo.ipynb #cdb371a2
 class Turn(NamedTuple):
@@ -112,12 +118,16 @@ def name_seed(name:str)->int:
 def speaker_parts(speaker:str, n_per_speaker:int, n_dialogues:int, seed:int)->list:
     "What a speaker has to act: for each dialogue a list of labels and acted emotions."
     rng = np.random.default_rng([seed, name_seed(speaker)])
-    parts = [(e, (e,)) for e, count in shares(n_per_speaker).items() for _ in range(count)]
+    parts = [
+        (e, (e,)) for e, count in shares(n_per_speaker).items()
+        for _ in range(count)]
     for _ in range(n_per_speaker//24):
         two = rng.choice(list(RULES), 2, replace=False)
         parts.append(('xxx', tuple(two.tolist())))
     order = rng.permutation(len(parts))
-    return [[parts[i] for i in rows] for rows in np.array_split(order, n_dialogues)]
+    return [
+        [parts[i] for i in rows] for rows in np.array_split(order, n_dialogues)
+    ]
 
 # %% ../nbs/18_demo.ipynb #119a0a83
 DIALOGUES = ('F_impro01', 'M_script01_1', 'F_script02_1', 'M_impro02',
@@ -130,14 +140,17 @@ def dialogue_turns(name:str,                # such as Ses01F_impro01
     "Let the two take turns: the script in order, or sentences from the pool."
     session, script = name[:5], SCRIPTS.get(name.split('_')[1])
     n_turns = sum(map(len, parts))
-    pool = iter(rng.permutation(len(SENTENCES)).tolist()*(1 + n_turns//len(SENTENCES)))
+    pool = iter(
+        rng.permutation(len(SENTENCES)).tolist()*(1 + n_turns//len(SENTENCES)))
     turns = []
     for i in range(max(map(len, parts))):
         for who, (letter, part) in enumerate(zip('FM', parts)):
             if i>=len(part):
                 continue
             text = script[(2*i + who)%len(script)] if script else SENTENCES[next(pool)]
-            turns.append(Turn(f'{name}_{letter}{i:03d}', session+letter, text, *part[i]))
+            turns.append(
+                Turn(f'{name}_{letter}{i:03d}', session+letter, text, *part[i])
+            )
     return turns
 
 # %% ../nbs/18_demo.ipynb #f3e309cc
@@ -148,8 +161,9 @@ def plan(n_per_speaker:int=48, # utterances of the six emotions per speaker, at 
     n_dialogues = min(len(DIALOGUES), max(2, n_per_speaker//6))
     turns = {}
     for session in [f'Ses{k:02d}' for k in range(1, 6)]:
-        woman, man = [speaker_parts(session+letter, n_per_speaker, n_dialogues, seed)
-                      for letter in 'FM']
+        woman, man = [
+            speaker_parts(session+letter, n_per_speaker, n_dialogues, seed)
+            for letter in 'FM']
         for i in range(n_dialogues):
             name = session + DIALOGUES[i]
             rng = np.random.default_rng([seed, name_seed(name)])
@@ -167,17 +181,22 @@ def speak(turn:Turn,     # from `plan`
          )->np.ndarray:  # int16, 16 kHz
     "One turn as recorded in its session."
     rng = np.random.default_rng([seed, name_seed(turn.name)])
-    drawn = [draw_cues(e, rng, speaker_style(turn.speaker, e, seed)) for e in turn.acted]
+    drawn = [
+        draw_cues(e, rng, speaker_style(turn.speaker, e, seed))
+        for e in turn.acted]
     cues = {cue: float(np.mean([d[cue] for d in drawn])) for cue in CUES}
     y = perform(turn.text, SPEAKERS[turn.speaker], cues, rng)
     return record(y, draw_room(int(turn.name[3:5]), seed), rng)
 
 # %% ../nbs/18_demo.ipynb #c59e84be
-WRITTEN = dict(ang='Anger', hap='Happiness', exc='Excited', sad='Sadness', fru='Frustration',
-               neu='Neutral')
-TYPICAL_RATINGS = dict(ang=(1.9, 3.7, 4.0), hap=(3.9, 3.2, 3.2), exc=(4.1, 3.8, 3.6),
-                       sad=(2.2, 2.2, 2.6), fru=(2.3, 3.1, 3.3), neu=(3.0, 2.6, 2.8))
-CONFUSED_WITH = dict(ang='fru', hap='exc', exc='hap', sad='neu', fru='ang', neu='fru')
+WRITTEN = dict(
+    ang='Anger', hap='Happiness', exc='Excited', sad='Sadness',
+    fru='Frustration', neu='Neutral')
+TYPICAL_RATINGS = dict(
+    ang=(1.9, 3.7, 4.0), hap=(3.9, 3.2, 3.2), exc=(4.1, 3.8, 3.6),
+    sad=(2.2, 2.2, 2.6), fru=(2.3, 3.1, 3.3), neu=(3.0, 2.6, 2.8))
+CONFUSED_WITH = dict(
+    ang='fru', hap='exc', exc='hap', sad='neu', fru='ang', neu='fru')
 
 def evaluators_votes(turn:Turn, rng:np.random.Generator)->list: # three emotions
     "What the evaluators name: two agree with the label, the third may not."
@@ -189,7 +208,8 @@ def evaluators_votes(turn:Turn, rng:np.random.Generator)->list: # three emotions
 def evaluators_ratings(turn:Turn, rng:np.random.Generator)->np.ndarray: # (3, 3), whole numbers
     "Valence, activation and dominance by two evaluators and the actor."
     mean = np.mean([TYPICAL_RATINGS[e] for e in turn.acted], axis=0)
-    return np.clip(np.round(mean + .6*rng.normal(size=(3, 3))), 1, 5).astype(int)
+    return np.clip(
+        np.round(mean + .6*rng.normal(size=(3, 3))), 1, 5).astype(int)
 
 # %% ../nbs/18_demo.ipynb #f8e7b2e5
 def evaluation_block(turn:Turn, start:float, end:float, seed:int)->str:
@@ -199,10 +219,14 @@ def evaluation_block(turn:Turn, start:float, end:float, seed:int)->str:
     actor = f'{turn.speaker[-1]}1'
     mean = ', '.join(f'{x:.4f}' for x in ratings[:2].mean(0))
     lines = [f'[{start:.4f} - {end:.4f}]\t{turn.name}\t{turn.label}\t[{mean}]']
-    for who, emotion in zip(('E2', 'E3', 'E4', actor), [*votes, turn.acted[0]]):
+    for who, emotion in zip(
+            ('E2', 'E3', 'E4', actor), [*votes, turn.acted[0]]):
         lines.append(f'C-{who}:\t{WRITTEN[emotion]};\t()')
-    for who, (valence, activation, dominance) in zip(('E3', 'E4', actor), ratings):
-        lines.append(f'A-{who}:\tval {valence}; act {activation}; dom  {dominance};\t()')
+    for who, (valence, activation, dominance) in zip(
+            ('E3', 'E4', actor), ratings):
+        lines.append(
+            f'A-{who}:\tval {valence}; act {activation}; dom  {dominance};\t()'
+        )
     return '\n'.join(lines) + '\n\n'
 
 # %% ../nbs/18_demo.ipynb #4264868b
@@ -226,11 +250,14 @@ def write_labels(folder:Path,  # `dialog` of a session
     "Write labels and words of a dialogue."
     rng = np.random.default_rng([seed, name_seed(name), 1])
     ends = np.cumsum(rng.uniform(.2, 1.5, len(turns)) + seconds) + 5
-    spans = [(turn, end-length, end) for turn, length, end in zip(turns, seconds, ends)]
+    spans = [
+        (turn, end-length, end)
+        for turn, length, end in zip(turns, seconds, ends)]
     labels = ''.join(evaluation_block(*span, seed) for span in spans)
     words = ''.join(f'{turn.name} [{start:08.4f}-{end:08.4f}]: {turn.text}\n'
                     for turn, start, end in spans)
-    write_text_whole(folder/'EmoEvaluation'/f'{name}.txt', LABELS_HEADER+labels)
+    write_text_whole(
+        folder/'EmoEvaluation'/f'{name}.txt', LABELS_HEADER+labels)
     write_text_whole(folder/'transcriptions'/f'{name}.txt', words)
 
 # %% ../nbs/18_demo.ipynb #eaec7ef2
@@ -251,7 +278,8 @@ def claim_folder(root:Path, about:str):
     mark = root/'README.txt'
     if mark.exists() and mark.read_bytes()==about.encode():
         return
-    if root.exists() and any(not path.name.endswith('.part') for path in root.iterdir()):
+    if root.exists() and any(
+            not path.name.endswith('.part') for path in root.iterdir()):
         raise DemoError(f'{root}: holds something other than this demo '
                         f'({about.splitlines()[-1]}); choose an empty folder')
     write_text_whole(mark, about)
@@ -308,7 +336,8 @@ def remove_leftovers(cache:Path, name:str):
 
 def speak_into_cache(cache:Path, name:str, n_per_speaker:int, seed:int):
     "Speak beside the place in the cache, then rename."
-    root, part = cache/name, Path(tempfile.mkdtemp(prefix=f'.{name}.', dir=cache))
+    root, part = cache/name, Path(
+        tempfile.mkdtemp(prefix=f'.{name}.', dir=cache))
     try:
         speak_corpus(part, n_per_speaker, seed)
         part.rename(root)
@@ -326,7 +355,8 @@ def demo_corpus(n_per_speaker:int=48,  # utterances of the six emotions per spea
     "The demo corpus, spoken once into the cache (the variable `SER_NBDEV_CACHE` moves it)."
     name = f'demo{RECIPE}-{n_per_speaker}-{seed}'
     root = cache_folder()/name
-    if os.path.exists(root) and all_recordings_there(root, n_per_speaker, seed):
+    if os.path.exists(root) and all_recordings_there(
+            root, n_per_speaker, seed):
         return root
     with filled_cache() as cache:
         if root.exists():

@@ -21,7 +21,8 @@ def jax_strategy(devices:tuple # names; empty: all
     devices = list(devices) or keras.distribution.list_devices()
     if len(devices)<2:
         return None
-    return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    return keras.distribution.DataParallel(
+        devices=devices, auto_shard_dataset=False)
 
 def tensorflow_strategy(devices:tuple # names; empty: all GPUs
                        ):             # None on a single one
@@ -29,7 +30,8 @@ def tensorflow_strategy(devices:tuple # names; empty: all GPUs
     import tensorflow as tf
     if cluster()[1]>1:
         return tf.distribute.MultiWorkerMirroredStrategy()
-    devices = list(devices) or [d.name for d in tf.config.list_logical_devices('GPU')]
+    devices = list(devices) or [
+        d.name for d in tf.config.list_logical_devices('GPU')]
     return tf.distribute.MirroredStrategy(devices) if len(devices)>1 else None
 
 @lru_cache
@@ -38,8 +40,9 @@ def strategy_for(devices:tuple=() # names; empty: the cluster, else all GPUs
     "What spreads a training over devices."
     backend, machines = keras.backend.backend(), cluster()[1]
     if machines>1 and backend!='tensorflow':
-        raise ValueError(f'TF_CONFIG names {machines} machines: '
-                         f'that needs KERAS_BACKEND=tensorflow, and this is {backend}')
+        raise ValueError(
+            f'TF_CONFIG names {machines} machines: '
+            f'that needs KERAS_BACKEND=tensorflow, and this is {backend}')
     if backend=='jax':
         return jax_strategy(devices)
     return tensorflow_strategy(devices) if backend=='tensorflow' else None
@@ -51,7 +54,8 @@ def checked_devices(devices:tuple # names; empty: whatever there is
     if not devices:
         return ()
     there = [name.lower() for name in keras.distribution.list_devices()]
-    named = not isinstance(devices, str) and {name.lower() for name in devices}<=set(there)
+    named = not isinstance(devices, str) and {
+        name.lower() for name in devices}<=set(there)
     if not named:
         raise ValueError(f'devices={devices!r}: must be a tuple of names; '
                          f'there are {", ".join(there)}')
@@ -64,7 +68,8 @@ def scope_of(strategy:object # from `strategy_for`
 
 def has_gpu()->bool: # any, named so by Keras
     "Whether Keras sees a GPU."
-    return any('gpu' in name.lower() for name in keras.distribution.list_devices())
+    return any(
+        'gpu' in name.lower() for name in keras.distribution.list_devices())
 
 # %% ../nbs/37_devices.ipynb #7e063e48
 @keras.saving.register_keras_serializable('ser_nbdev')
@@ -76,7 +81,8 @@ class UAR(keras.metrics.Metric):
         **kwargs):      # as for `keras.metrics.Metric`
         super().__init__(name=name, **kwargs)
         self.n_classes = n_classes
-        self.counts = self.add_variable((n_classes, n_classes), 'zeros', name='counts')
+        self.counts = self.add_variable(
+            (n_classes, n_classes), 'zeros', name='counts')
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         labels = ops.reshape(ops.cast(y_true, 'int32'), (-1,))
@@ -107,12 +113,16 @@ class Adam(keras.optimizers.Adam):
             return super()._clip_gradients(grads)
         whole = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
         clipped = super()._clip_gradients(whole)
-        return [g/context.num_replicas_in_sync for g in clipped] # Keras adds them up again
+        # Keras adds them up again
+        return [g/context.num_replicas_in_sync for g in clipped]
 
     def _update_model_variables_moving_average(self, trainable_variables):
-        momentum, step = self.ema_momentum, ops.cast(self.iterations, 'float32')+1
-        newest = (1-momentum)/(1-momentum**step) # share of the newest weights; all at first
-        for v, mean in zip(trainable_variables, self._model_variables_moving_average):
+        momentum, step = self.ema_momentum, ops.cast(
+            self.iterations, 'float32')+1
+        # share of the newest weights; all at first
+        newest = (1-momentum)/(1-momentum**step)
+        for v, mean in zip(
+                trainable_variables, self._model_variables_moving_average):
             mean.assign(mean + ops.cast(newest, v.dtype)*(v-mean))
 
 def make_optimiser(config:TrainConfig # its clipping and averaging
@@ -139,7 +149,8 @@ def compiled_model(config:TrainConfig, # architecture, precision and optimiser
                    strategy:object     # from `strategy_for`
                   )->tuple:            # the model, and its optimiser's state at the start
     "The compiled model of an architecture, made once."
-    jit = False if keras.backend.backend()=='tensorflow' else 'auto' # XLA makes the LSTM slower
+    # XLA makes the LSTM slower
+    jit = False if keras.backend.backend()=='tensorflow' else 'auto'
     with scope_of(strategy):
         model = fresh_model(config, n_features, n_classes)
         model.compile(
@@ -159,9 +170,11 @@ def ready_model(config:TrainConfig, # what to build
                )->keras.Model:      # compiled, with the fresh weights of `config.random_seed`
     "A compiled model at the start of a run."
     matters = ('clip_norm', 'weight_average', 'precision')
-    settings = config.architecture | {name: getattr(config, name) for name in matters}
+    settings = config.architecture | {
+        name: getattr(config, name) for name in matters}
     strategy = strategy_for(tuple(devices)) if spread else None
-    model, start = compiled_model(TrainConfig(**settings), n_features, n_classes, strategy)
+    model, start = compiled_model(
+        TrainConfig(**settings), n_features, n_classes, strategy)
     fresh = fresh_model(config, n_features, n_classes)
     for variable, value in zip(model.variables, fresh.variables):
         variable.assign(value)

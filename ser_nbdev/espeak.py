@@ -21,9 +21,10 @@ import numpy as np
 class DemoError(RuntimeError):
     "The spoken corpus cannot be made; the message says what to do."
 
-NO_ESPEAK = ('speaking the demo corpus needs espeak-ng: `pip install espeakng-loader` (wheels for '
-             'macOS, Windows and Linux with glibc), or install espeak-ng 1.51 or newer and set '
-             'SER_NBDEV_ESPEAK=/path/to/libespeak-ng.so')
+NO_ESPEAK = (
+    'speaking the demo corpus needs espeak-ng: `pip install espeakng-loader` (wheels for '
+    'macOS, Windows and Linux with glibc), or install espeak-ng 1.51 or newer and set '
+    'SER_NBDEV_ESPEAK=/path/to/libespeak-ng.so')
 
 def espeak_paths()->tuple: # of the shared library, and of its data (None: where it was built for)
     "Where espeak-ng is: `SER_NBDEV_ESPEAK`, or else the package `espeakng_loader`."
@@ -34,7 +35,8 @@ def espeak_paths()->tuple: # of the shared library, and of its data (None: where
         import espeakng_loader
     except ImportError as e:
         raise DemoError(NO_ESPEAK) from e
-    return espeakng_loader.get_library_path(), short_path(espeakng_loader.get_data_path())
+    return espeakng_loader.get_library_path(), short_path(
+        espeakng_loader.get_data_path())
 
 # %% ../nbs/17a_espeak.ipynb #9ce2be7a
 def short_path(folder:str # that exists
@@ -53,13 +55,16 @@ def load_espeak(path:str      # of the shared library
     try:
         library = ctypes.CDLL(path)
     except OSError as e:
-        raise DemoError(f'{path}: espeak-ng does not load ({e}); '
-                        '`pip install --force-reinstall espeakng-loader`, or point '
-                        'SER_NBDEV_ESPEAK to the library of an installed espeak-ng') from e
+        raise DemoError(
+            f'{path}: espeak-ng does not load ({e}); '
+            '`pip install --force-reinstall espeakng-loader`, or point '
+            'SER_NBDEV_ESPEAK to the library of an installed espeak-ng') from e
     if not hasattr(library, 'espeak_SetVoiceByFile'):
-        raise DemoError(f'{path}: is older than espeak-ng 1.51; install a newer one')
+        raise DemoError(
+            f'{path}: is older than espeak-ng 1.51; install a newer one')
     numbers, pointers = 4*[ctypes.c_uint], 2*[ctypes.c_void_p]
-    library.espeak_Synth.argtypes = [ctypes.c_char_p, ctypes.c_size_t, *numbers, *pointers]
+    library.espeak_Synth.argtypes = [
+        ctypes.c_char_p, ctypes.c_size_t, *numbers, *pointers]
     return library
 
 # %% ../nbs/17a_espeak.ipynb #9fe2e3d0
@@ -67,8 +72,9 @@ SYNCHRONOUS = 2      # samples go to the callback, not to a sound card
 NEVER_EXIT = 0x8000  # an error does not end the process
 SSML_UTF8 = 0x11     # the text is UTF-8 and may hold SSML
 
-EspeakCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int,
-                                  ctypes.c_void_p)
+EspeakCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
 
 @lru_cache(maxsize=1)
 def espeak()->tuple: # library, list that takes the samples, sampling rate in Hz, the callback
@@ -79,12 +85,15 @@ def espeak()->tuple: # library, list that takes the samples, sampling rate in Hz
         if wav and n_samples>0:
             chunks.append(ctypes.string_at(wav, 2*n_samples))
         return 0
-    callback = EspeakCallback(collect)  # kept by the caller, or it would be collected as garbage
+    # kept by the caller, or it would be collected as garbage
+    callback = EspeakCallback(collect)
     data_path = os.fsencode(data) if data else None
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, data_path, NEVER_EXIT)
     if rate<=0:
-        raise DemoError(f'{path}: espeak-ng does not find its data in {data or "its own folder"}; '
-                        'reinstall it, or set ESPEAK_DATA_PATH to the folder espeak-ng-data')
+        raise DemoError(
+            f'{path}: espeak-ng does not find its data in {data or "its own folder"}; '
+            'reinstall it, or set ESPEAK_DATA_PATH to the folder espeak-ng-data'
+        )
     library.espeak_SetSynthCallback(callback)
     return library, chunks, rate, callback
 
@@ -106,7 +115,8 @@ def voice_file(low:float,      # lowest pitch, Hz
     return f'{VOICE_HEAD}pitch {low:.0f} {high:.0f}\n' + ''.join(lines)
 
 # %% ../nbs/17a_espeak.ipynb #fbd75339
-RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4  # espeak-ng's numbers for what can be set
+# espeak-ng's numbers for what can be set
+RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4
 
 def set_voice(library:ctypes.CDLL, low:float, high:float, formants:float,
               rate:float, # words per minute
@@ -116,7 +126,9 @@ def set_voice(library:ctypes.CDLL, low:float, high:float, formants:float,
         path = Path(folder)/'voice'
         path.write_text(voice_file(low, high, formants))
         if library.espeak_SetVoiceByFile(os.fsencode(path)):
-            raise DemoError(f'{path}: espeak-ng refuses the voice; is its English data installed?')
+            raise DemoError(
+                f'{path}: espeak-ng refuses the voice; is its English data installed?'
+            )
     settings = {RATE:round(rate), VOLUME:60, PITCH:50, PITCH_RANGE:50}
     for parameter, value in settings.items():
         library.espeak_SetParameter(parameter, value, 0)
@@ -132,7 +144,8 @@ def espeak_samples(text:str, # may hold SSML
     set_voice(library, *voice)
     chunks.clear()
     encoded = text.encode()
-    library.espeak_Synth(encoded, len(encoded)+1, 0, 0, 0, SSML_UTF8, None, None)
+    library.espeak_Synth(
+        encoded, len(encoded)+1, 0, 0, 0, SSML_UTF8, None, None)
     return np.frombuffer(b''.join(chunks), '<i2')
 
 # %% ../nbs/17a_espeak.ipynb #d55eac77
@@ -146,5 +159,6 @@ def synthesise(text:str,             # what to say; may hold SSML such as `<brea
     import soxr
     low = f0*2**(-.6*span/12)
     high = low*2**(span/12)
-    y = espeak_thread.submit(espeak_samples, text, low, high, formants, rate).result()
+    y = espeak_thread.submit(
+        espeak_samples, text, low, high, formants, rate).result()
     return soxr.resample(y.astype(np.float32)/32768, espeak()[2], 16_000)

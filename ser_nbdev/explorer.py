@@ -35,11 +35,13 @@ def _draw_mfcc(ax, y):
     "MFCC 1 to 19 over time."
     from matplotlib import colormaps
     x = mfcc(y)[:,1:]
-    image = ax.imshow(x.T, origin='lower', aspect='auto', interpolation='nearest',
-                      cmap=colormaps['RdBu_r'].resampled(21), vmin=-250, vmax=250,
-                      extent=(0, len(x)*HOP/SR, .5, 19.5))
+    image = ax.imshow(
+        x.T, origin='lower', aspect='auto', interpolation='nearest',
+        cmap=colormaps['RdBu_r'].resampled(21), vmin=-250, vmax=250,
+        extent=(0, len(x)*HOP/SR, .5, 19.5))
     ax.set(xlabel='time (s)', ylabel='MFCC', yticks=(1, 5, 10, 15, 19))
-    ax.figure.colorbar(image, ax=ax, label='liftered (dB)', ticks=(-200, 0, 200))
+    ax.figure.colorbar(
+        image, ax=ax, label='liftered (dB)', ticks=(-200, 0, 200))
 
 def _draw_attention(ax, prediction):
     "Attention in the label's colour, as a multiple of the mean."
@@ -110,8 +112,9 @@ def _make_controls(self:Explorer):
     names = [] if self.corpus is None else self.corpus.index
     options = [(one_line(name), i) for i,name in enumerate(names)]
     self.choice = w.Dropdown(options=options, description='Utterance')
-    self.upload = w.FileUpload(accept='audio/*', multiple=False, layout=w.Layout(width='auto'),
-                               description='Your own (up to 10 MB)')
+    self.upload = w.FileUpload(
+        accept='audio/*', multiple=False, layout=w.Layout(width='auto'),
+        description='Your own (up to 10 MB)')
 
     def on_choice(change):
         if change['new'] is not None:
@@ -135,8 +138,10 @@ def _make_displays(self:Explorer):
 def _arrange(self:Explorer):
     "All in one box, `self.widget`."
     import ipywidgets as w
-    controls = [self.choice, self.upload] if len(self.choice.options) else [self.upload]
-    self.widget = w.VBox([w.HBox(controls), self.message, self.sound, self.picture])
+    controls = [self.choice, self.upload] if len(
+        self.choice.options) else [self.upload]
+    self.widget = w.VBox(
+        [w.HBox(controls), self.message, self.sound, self.picture])
 
 # %% ../nbs/53_explorer.ipynb #2e4f6475
 @patch
@@ -146,7 +151,9 @@ def choose(self:Explorer,
     "Score an utterance of the corpus."
     row = self.corpus.iloc[i]
     truth = row.get('emotion')
-    self._show_recording(row.path, self.corpus.index[i], truth if isinstance(truth, str) else None)
+    self._show_recording(
+        row.path, self.corpus.index[i],
+        truth if isinstance(truth, str) else None)
 
 @patch
 def score_bytes(self:Explorer,

@@ -53,8 +53,11 @@ def _tf_batch_scores(recognizer, models, frames, lengths):
     for model,cmvn in zip(models, recognizer.cmvns):
         def normalised_and_padded(recording, cmvn=cmvn):
             x, n = recording
-            return tf.pad(_tf_normalised(recognizer, x[:n], cmvn), [[0, n_padded-n], [0, 0]])
-        x = tf.map_fn(normalised_and_padded, (frames, lengths), fn_output_signature=spec)
+            return tf.pad(
+                _tf_normalised(recognizer, x[:n], cmvn),
+                [[0, n_padded-n], [0, 0]])
+        x = tf.map_fn(
+            normalised_and_padded, (frames, lengths), fn_output_signature=spec)
         outputs.append(keras.tree.flatten(model([x, mask])))
     return _average_of_models(outputs)
 
@@ -70,7 +73,8 @@ def _save_tf_function(scores, models, signature, path):
 
 def _export_saved_model(recognizer, path):
     import tensorflow as tf
-    models = [probability_model(_with_keras_lstm(m)) for m in recognizer.models]
+    models = [
+        probability_model(_with_keras_lstm(m)) for m in recognizer.models]
     n_features = recognizer.info['features']['n_features']
     signature = [tf.TensorSpec([None, None, n_features], tf.float32, 'frames'),
                  tf.TensorSpec([None], tf.int64, 'lengths')]
@@ -121,8 +125,9 @@ def _tf_functionals(x, fixed, hidden, logits):
     return _tf_dense(tf.nn.relu(_tf_dense(z, *hidden)), *logits)
 
 # %% ../nbs/54_export.ipynb #eed79264
-_WITHOUT_WEIGHTS = (keras.layers.InputLayer, keras.layers.Dropout, keras.layers.GaussianNoise,
-                    StackFrames, Either)
+_WITHOUT_WEIGHTS = (
+    keras.layers.InputLayer, keras.layers.Dropout, keras.layers.GaussianNoise,
+    StackFrames, Either)
 _EXPORTABLE = ('centred', 'attention', 'logits',
                'functionals', 'functionals_hidden', 'functionals_logits')
 
@@ -135,8 +140,9 @@ def _layer_weights(model):
         return is_lstm or name in _EXPORTABLE
     odd = [name for name in weights if not is_known(name)]
     if odd:
-        raise ValueError(f'there is no operator for the layers {", ".join(odd)}; '
-                         'format="saved_model" takes any model')
+        raise ValueError(
+            f'there is no operator for the layers {", ".join(odd)}; '
+            'format="saved_model" takes any model')
     return weights
 
 def _weights_beginning(weights, prefix):
@@ -178,7 +184,8 @@ def _export_tflite(recognizer, path):
 
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         _save_tf_function(scores, [], signature, folder)
-        Path(path).write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+        Path(path).write_bytes(
+            tf.lite.TFLiteConverter.from_saved_model(folder).convert())
 
 # %% ../nbs/54_export.ipynb #31132a28
 class _OnnxGraph:
@@ -200,8 +207,10 @@ class _OnnxGraph:
         if isinstance(value, str):
             return value
         value = np.asarray(value)
-        value = value.astype(np.float32 if value.dtype.kind == 'f' else np.int64)
-        self.constants.append(from_array(value, f'constant_{len(self.constants)}'))
+        value = value.astype(
+            np.float32 if value.dtype.kind == 'f' else np.int64)
+        self.constants.append(
+            from_array(value, f'constant_{len(self.constants)}'))
         return self.constants[-1].name
 
 # %% ../nbs/54_export.ipynb #c278e490
@@ -223,7 +232,8 @@ def _onnx_normalised(g, recognizer, x, mask, cmvn):
     elif recognizer.info['recipe']['normalise'] == 'speaker':
         mean, variance = _onnx_moments(g, x, mask)
         std = g('Sqrt', variance)
-        std = g('Where', g('Greater', std, np.float32(1e-5)), std, np.float32(1))
+        std = g(
+            'Where', g('Greater', std, np.float32(1e-5)), std, np.float32(1))
     else:
         return g('Mul', x, mask)
     return g('Mul', g('Div', g('Sub', x, mean), std), mask)
@@ -237,7 +247,8 @@ def _onnx_gates(kernel):
 def _onnx_bilstm(g, h, weights, n_steps):
     "Every output (S, B, 2*units) over `h` (S, B, D), and the last of both directions (B, 2*units)."
     directions = weights[:3], weights[3:]
-    kernel, recurrent, bias = [np.stack([_onnx_gates(d[i]) for d in directions]) for i in range(3)]
+    kernel, recurrent, bias = [
+        np.stack([_onnx_gates(d[i]) for d in directions]) for i in range(3)]
     bias = np.concatenate([bias, np.zeros_like(bias)], 1)
     n_steps = g('Cast', n_steps, to=6)      # int32
     every, last = g('LSTM', h, kernel, recurrent, bias, n_steps, outputs=2,
@@ -254,7 +265,8 @@ def _onnx_attention(g, h, n_steps, w, b, v):
     scores = g('Squeeze', g('MatMul', hidden, v), [2])
     steps = g('Range', 0, g('Gather', g('Shape', h), 1), 1)
     is_real = g('Less', steps, g('Unsqueeze', n_steps, [1]))
-    attention = g('Softmax', g('Where', is_real, scores, np.float32(-1e9)), axis=-1)
+    attention = g(
+        'Softmax', g('Where', is_real, scores, np.float32(-1e9)), axis=-1)
     weighted = g('Mul', g('Unsqueeze', attention, [2]), h)
     return g('ReduceSum', weighted, [1], keepdims=0), attention
 
@@ -265,7 +277,8 @@ def _onnx_mean_and_std(g, x, w):
 def _onnx_functionals(g, x, mask, fixed, hidden, logits):
     "Logits (B, n_classes) from the functionals of `x` (B, T, F), zero outside the mask."
     mean, std = _onnx_mean_and_std(g, x, mask)
-    first, level, spread = [g('Gather', v, [0], axis=2) for v in (x, mean, std)]
+    first, level, spread = [
+        g('Gather', v, [0], axis=2) for v in (x, mean, std)]
     standardised = g('Div', g('Sub', first, level), spread)
     high = g('Mul', mask, g('Sigmoid', g('Mul', standardised, np.float32(4))))
     z = g('Concat', mean, std, *_onnx_mean_and_std(g, x, high), axis=2)

@@ -37,14 +37,17 @@ def _truth_in_reading_order(truth:pd.DataFrame)->pd.DataFrame:
 
 # %% ../nbs/19_fakes.ipynb #62c257de
 IMPROVISED = [f'impro0{i}' for i in range(1, 9)]
-SCRIPTED = ['script01_1', 'script01_2', 'script01_3', 'script02_1', 'script02_2',
-            'script03_1', 'script03_2']
+SCRIPTED = [
+    'script01_1', 'script01_2', 'script01_3', 'script02_1', 'script02_2',
+    'script03_1', 'script03_2']
 
 def iemocap_dialogues()->list: # 151 names such as Ses01F_impro01
     "The names of IEMOCAP's dialogues, in an order that spreads any first few over the sessions."
-    scenarios = sorted(IMPROVISED + SCRIPTED, key=lambda name: (name[-1], name))
-    names = [f'Ses0{session}{markers}_{scenario}'
-             for scenario in scenarios for markers in 'FM' for session in range(1, 6)]
+    scenarios = sorted(
+        IMPROVISED + SCRIPTED, key=lambda name: (name[-1], name))
+    names = [
+        f'Ses0{session}{markers}_{scenario}' for scenario in scenarios
+        for markers in 'FM' for session in range(1, 6)]
     return names + ['Ses05M_script01_1b']
 
 # %% ../nbs/19_fakes.ipynb #dcf91443
@@ -64,11 +67,13 @@ def _fake_turn(i:int, dialogue:str, label:str, number:Counter, ended:Counter, rn
     name = f'{dialogue}_{who}{number[dialogue, who]:03}'
     number[dialogue, who] += 1
     ended[dialogue] = end
-    return dict(name=name, emotion=label, speaker=dialogue[:5]+who, session=dialogue[:5],
-                gender=dict(F='female', M='male')[who], text=_fake_transcription(i, dialogue),
-                script=dialogue.split('_')[1], dialogue=dialogue, scripted='script' in dialogue,
-                start=round(start, 4), end=end,
-                valence=valence, arousal=arousal, dominance=dominance)
+    return dict(
+        name=name, emotion=label, speaker=dialogue[:5]+who,
+        session=dialogue[:5], gender=dict(F='female', M='male')[who],
+        text=_fake_transcription(i, dialogue), script=dialogue.split('_')[1],
+        dialogue=dialogue, scripted='script' in dialogue,
+        start=round(start, 4), end=end, valence=valence, arousal=arousal,
+        dominance=dominance)
 
 # %% ../nbs/19_fakes.ipynb #59391f59
 def fake_turns(counts:dict,              # label -> number of turns
@@ -76,11 +81,13 @@ def fake_turns(counts:dict,              # label -> number of turns
                rng:np.random.Generator,  # draws who says what and when
               )->pd.DataFrame:           # the truth, without `path` and `duration`
     "Invent the turns of an IEMOCAP."
-    labels = rng.permutation([label for label, n in counts.items() for _ in range(n)])
+    labels = rng.permutation(
+        [label for label, n in counts.items() for _ in range(n)])
     dialogues = iemocap_dialogues()[:n_dialogues]
     number, ended = Counter(), Counter()
-    turns = [_fake_turn(i, dialogues[i%n_dialogues], str(label), number, ended, rng)
-             for i, label in enumerate(labels)]
+    turns = [
+        _fake_turn(i, dialogues[i%n_dialogues], str(label), number, ended, rng)
+        for i, label in enumerate(labels)]
     return pd.DataFrame(turns)
 
 # %% ../nbs/19_fakes.ipynb #86bf79b0
@@ -98,7 +105,8 @@ def _fake_evaluation(turns:pd.DataFrame, line_end:str)->bytes: # of one EmoEvalu
         times = f'[{turn.start:.4f} - {turn.end:.4f}]'
         ratings = f'[{turn.valence:.4f}, {turn.arousal:.4f}, {turn.dominance:.4f}]'
         blanks = '  ' if i%3==1 else ''
-        lines += ['', f'{times}\t{turn.name}\t{turn.emotion}\t{ratings}{blanks}']
+        lines += [
+            '', f'{times}\t{turn.name}\t{turn.emotion}\t{ratings}{blanks}']
         lines += EVALUATION_VOTES
     return line_end.join([*lines, '']).encode('latin-1')
 
@@ -121,7 +129,9 @@ def _fake_dialogue_files(session:Path, dialogue:str, turns:pd.DataFrame, line_en
     (words/f'{dialogue}.txt').write_bytes(transcription.encode('latin-1'))
 
 # %% ../nbs/19_fakes.ipynb #04f34edb
-A_FEW_OF_EACH = dict(ang=9, hap=8, exc=8, sad=9, fru=12, neu=12, fea=3, dis=2, sur=3, oth=2, xxx=12)
+A_FEW_OF_EACH = dict(
+    ang=9, hap=8, exc=8, sad=9, fru=12, neu=12, fea=3, dis=2, sur=3, oth=2,
+    xxx=12)
 
 def _fake_recordings(root:Path, paths:list)->list: # durations in s
     "Write a noise to each path."
@@ -140,7 +150,8 @@ def fake_iemocap(root:str|Path,     # folder to make
                 )->pd.DataFrame:    # the truth: what a reader has to give
     "A made-up IEMOCAP with all the oddities of the release."
     root = Path(root)
-    truth = fake_turns(counts or A_FEW_OF_EACH, dialogues, np.random.default_rng(seed))
+    truth = fake_turns(
+        counts or A_FEW_OF_EACH, dialogues, np.random.default_rng(seed))
     for i, (dialogue, turns) in enumerate(truth.groupby('dialogue')):
         session = root/f'Session{dialogue[4]}'
         _fake_dialogue_files(session, dialogue, turns, '\r\n' if i%2 else '\n')
@@ -155,8 +166,11 @@ def fake_files(root:Path,     # folder to make
                *more:str,     # names of the further columns
               )->pd.DataFrame: # the truth, with the corpus' own columns last
     "Write a noise for each line, and a shadow file of macOS beside it."
-    rows = [[field.strip() for field in line.split('|')] for line in lines.strip().splitlines()]
-    truth = pd.DataFrame(rows, columns=['path', 'emotion', 'speaker', 'gender', 'text', *more])
+    rows = [
+        [field.strip() for field in line.split('|')]
+        for line in lines.strip().splitlines()]
+    truth = pd.DataFrame(
+        rows, columns=['path', 'emotion', 'speaker', 'gender', 'text', *more])
     paths = [root/path for path in truth.path]
     truth['name'] = [path.stem for path in paths]
     truth['session'] = ''
@@ -192,7 +206,8 @@ def _fake_ravdess(root):
         Actor_23/03-01-07-02-01-02-23.wav|dis|23|male  |Kids are talking by the door.|01|strong
         Actor_23/03-01-08-01-02-02-23.wav|sur|23|male  |Dogs are sitting by the door.|02|normal
         """, 'script', 'intensity')
-    shutil.copytree(root/'Actor_01', root/'audio_speech_actors_01-24'/'Actor_01')
+    shutil.copytree(
+        root/'Actor_01', root/'audio_speech_actors_01-24'/'Actor_01')
     song = root/'Actor_01'/'03-02-05-01-01-01-01.wav'
     shutil.copy(truth.path[0], song)
     return truth
@@ -247,11 +262,13 @@ def _fake_nemo(root):
         IC0_sadness_21.wav  |sad|IC0|female|Pada deszcz, NA     |21
         TP0_happiness_22.wav|hap|TP0|male  |Ala ma kota.        |22
         """, 'script')
-    lines = ['file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage']
+    lines = [
+        'file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage']
     for row in truth.itertuples():
         emotion = row.name.split('_')[1]
-        lines.append(f'{row.name}.wav\t{emotion}\t{row.text}\t{row.text.lower()}\t'
-                     f'        {row.speaker}\t{row.gender}\t25')
+        lines.append(
+            f'{row.name}.wav\t{emotion}\t{row.text}\t{row.text.lower()}\t'
+            f'        {row.speaker}\t{row.gender}\t25')
     (root/'data.tsv').write_text('\n'.join([*lines, '']), encoding='utf-8')
     return truth
 
@@ -265,7 +282,9 @@ def _fake_folder(root):
         boredom/carl_1.wav |bor|||
         frustration/d_1.wav|fru|||
         """)
-    names = [Path(path).relative_to(root).with_suffix('').as_posix() for path in truth.path]
+    names = [
+        Path(path).relative_to(root).with_suffix('').as_posix()
+        for path in truth.path]
     return truth.assign(name=names)
 
 # %% ../nbs/19_fakes.ipynb #f7bc6396
@@ -278,16 +297,18 @@ def _fake_manifest(table):
         rec/three.wav|exc|ben |male  |drei, vier |3
         rec/four.wav |sur|ben |male  |NA         |2
         """, 'stars')
-    paths = [Path(path).relative_to(table.parent).as_posix() for path in truth.path]
+    paths = [
+        Path(path).relative_to(table.parent).as_posix() for path in truth.path]
     rows = truth.assign(path=paths, emotion=truth.emotion.map(WRITTEN_AS))
     columns = ['path', 'emotion', 'speaker', 'gender', 'text', 'stars']
     rows[columns].to_csv(table, index=False)
     return truth
 
 # %% ../nbs/19_fakes.ipynb #f62cc69a
-FAKES = dict(iemocap=fake_iemocap, emodb=_fake_emodb, ravdess=_fake_ravdess, crema_d=_fake_crema_d,
-             savee=_fake_savee, tess=_fake_tess, nemo=_fake_nemo, folder=_fake_folder,
-             manifest=_fake_manifest)
+FAKES = dict(
+    iemocap=fake_iemocap, emodb=_fake_emodb, ravdess=_fake_ravdess,
+    crema_d=_fake_crema_d, savee=_fake_savee, tess=_fake_tess, nemo=_fake_nemo,
+    folder=_fake_folder, manifest=_fake_manifest)
 
 def fake_corpus(name:str,         # a corpus that `read_corpus` knows
                 root:str|Path,    # folder to make; for a manifest the file

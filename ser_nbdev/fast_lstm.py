@@ -22,15 +22,19 @@ def loop_over_time(step,           # of step `k` and the states: new states, and
                   )->list:         # a `TensorArray` for each thing that is kept
     "Call a step for every time step."
     import tensorflow as tf
-    kept = [tf.TensorArray('float32', n_steps, element_shape=(None, size), clear_after_read=False)
-            for size in sizes]
+    kept = [
+        tf.TensorArray(
+            'float32', n_steps, element_shape=(None, size),
+            clear_after_read=False) for size in sizes]
     def body(t, states, kept):
         k = n_steps-1-t if backwards else t
         states, new = step(k, *states)
-        return t+1, states, [array.write(k, value) for array, value in zip(kept, new)]
+        return t+1, states, [
+            array.write(k, value) for array, value in zip(kept, new)]
     def unfinished(t, *_):
         return t<n_steps
-    return tf.while_loop(unfinished, body, (0, states, kept), parallel_iterations=1)[-1]
+    return tf.while_loop(
+        unfinished, body, (0, states, kept), parallel_iterations=1)[-1]
 
 # %% ../nbs/31_fast_lstm.ipynb #165eb444
 def lstm_forward(x,              # `(T, B, F)`
@@ -52,7 +56,8 @@ def lstm_forward(x,              # `(T, B, F)`
         return (h, state), (gates, c, tanh, h)
     start = tf.zeros((tf.shape(x)[1], units))
     sizes = 4*units, units, units, units
-    return loop_over_time(step, tf.shape(x)[0], (start, start), sizes, backwards)
+    return loop_over_time(
+        step, tf.shape(x)[0], (start, start), sizes, backwards)
 
 # %% ../nbs/31_fast_lstm.ipynb #6a2aea5f
 def lstm_backward(dh_all,             # gradient of the outputs, `(T, B, U)`
@@ -67,11 +72,13 @@ def lstm_backward(dh_all,             # gradient of the outputs, `(T, B, U)`
         i, f, g, o = tf.split(s, 4, axis=-1)
         dh = dh + dh_all[k]
         dc = dc + dh*o*(1-t*t)
-        dz = tf.concat([dc, dc, dc, dh], -1)*tf.concat([2*g-1, c, 2*i, t], -1)*(s-s*s)
+        dz = tf.concat([dc, dc, dc, dh], -1)*tf.concat(
+            [2*g-1, c, 2*i, t], -1)*(s-s*s)
         return (tf.matmul(dz, R, transpose_b=True), dc*f), (dz,)
     start = tf.zeros_like(dh_all[0])
     sizes = (4*R.shape[0],)
-    kept = loop_over_time(step, tf.shape(dh_all)[0], (start, start), sizes, not backwards)
+    kept = loop_over_time(
+        step, tf.shape(dh_all)[0], (start, start), sizes, not backwards)
     return kept[0].stack()
 
 # %% ../nbs/31_fast_lstm.ipynb #6d396030
@@ -108,7 +115,8 @@ def fast_lstm_weights(cell:keras.layers.LSTMCell # of one direction
                      )->tuple:                   # `(F+2, 4U)` and `(U, 4U)`
     "A cell's weights as `fast_lstm` wants them, with rows for bias and padding."
     twice = ops.repeat(ops.convert_to_tensor([1., 1., 2., 1.]), cell.units)
-    shut = ops.pad(ops.full((1, cell.units), -1e9), ((0, 0), (0, 3*cell.units)))
+    shut = ops.pad(
+        ops.full((1, cell.units), -1e9), ((0, 0), (0, 3*cell.units)))
     W = ops.concatenate([cell.kernel*twice, (cell.bias*twice)[None], shut], 0)
     return W, cell.recurrent_kernel*twice
 
@@ -130,8 +138,9 @@ class Bidirectional(keras.layers.Bidirectional):
         real = ops.cast(ops.transpose(mask), 'float32')[..., None]
         x = ops.transpose(sequences, (1, 0, 2))
         x = ops.concatenate([x, ops.ones_like(real), 1-real], -1)
-        forward, backward = [fast_lstm(x, *fast_lstm_weights(layer.cell), layer.go_backwards)
-                             for layer in (self.forward_layer, self.backward_layer)]
+        forward, backward = [
+            fast_lstm(x, *fast_lstm_weights(layer.cell), layer.go_backwards)
+            for layer in (self.forward_layer, self.backward_layer)]
         if self.return_sequences:
             both = ops.concatenate([forward, backward], -1)*real
             return ops.transpose(both, (1, 0, 2))

@@ -19,8 +19,8 @@ import soxr
 
 from .audio import SR, AudioError, check_sampling_rate, check_waveform
 from .features import (
-    BLOCK, HOP, N_FFT, WIN, block_product, cepstrum, delta, frame, log_energy, mfcc, n_frames,
-    speech_power, window, zcr)
+    BLOCK, HOP, N_FFT, WIN, block_product, cepstrum, delta, frame, log_energy,
+    mfcc, n_frames, speech_power, window, zcr)
 from .pitch import f0_autocorr
 
 # %% ../nbs/22_feature_sets.ipynb #cbc7ff0f
@@ -31,7 +31,8 @@ def lld(y:np.ndarray,         # waveform at 16 kHz, float32 `(n_samples,)`
     P = speech_power(y)
     f0, voicing = f0_autocorr(y, peak)
     coefficients = cepstrum(P, n_mfcc=13, n_mels=26)[:, 1:]
-    x = np.column_stack([f0, voicing, zcr(frame(y)), coefficients, log_energy(P, window())])
+    x = np.column_stack(
+        [f0, voicing, zcr(frame(y)), coefficients, log_energy(P, window())])
     return np.hstack([x, delta(x)])
 
 # %% ../nbs/22_feature_sets.ipynb #6591eaa1
@@ -58,12 +59,14 @@ def spectral_shape(P:np.ndarray, # power spectrum `(n_frames, 1 + n_fft//2)`
     middle = (f >= 2) & (f < 5)
     hammarberg = band_ratio(P[:, f < 2].max(1), P[:, middle].max(1))
     return np.column_stack(
-        [centroid, spread, rolloff25, rolloff85, flux, entropy, alpha, hammarberg])
+        [
+            centroid, spread, rolloff25, rolloff85, flux, entropy, alpha,
+            hammarberg])
 
 # %% ../nbs/22_feature_sets.ipynb #f651ddf9
 VOICE_COLUMNS = (
-    'HNR', 'F0_change', 'energy_change', 'centroid', 'spread', 'rolloff25', 'rolloff85', 'flux',
-    'entropy', 'alpha_ratio', 'hammarberg')
+    'HNR', 'F0_change', 'energy_change', 'centroid', 'spread', 'rolloff25',
+    'rolloff85', 'flux', 'entropy', 'alpha_ratio', 'hammarberg')
 
 def lld43(y:np.ndarray,         # waveform at 16 kHz, float32 `(n_samples,)`
           peak:float|None=None, # the recording's largest amplitude (default: of `y`)
@@ -95,9 +98,11 @@ class FeatureSet:
     @property
     def fingerprint(self)->str: # 16 hexadecimal digits
         "Stands for name, version, columns and framing."
-        facts = [self.name, self.version, list(self.columns), SR, HOP, WIN, N_FFT]
+        facts = [
+            self.name, self.version, list(self.columns), SR, HOP, WIN, N_FFT]
         if self.compute not in BUILT_IN:
-            named = getattr(self.compute, '__qualname__', type(self.compute).__qualname__)
+            named = getattr(
+                self.compute, '__qualname__', type(self.compute).__qualname__)
             facts.append(named)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -109,7 +114,8 @@ def mfcc20(y:np.ndarray,         # waveform at 16 kHz, float32 `(n_samples,)`
     return mfcc(y)
 
 BUILT_IN = (mfcc20, lld, lld43)
-LLD = ('F0', 'voicing', 'ZCR', *(f'mfcc{i}' for i in range(1, 13)), 'log_energy')
+LLD = (
+    'F0', 'voicing', 'ZCR', *(f'mfcc{i}' for i in range(1, 13)), 'log_energy')
 LLD_SEMITONES = ('F0_semitones', *LLD[1:])
 
 def with_derivatives(columns:tuple # names
@@ -117,10 +123,14 @@ def with_derivatives(columns:tuple # names
     "The names, then those of their derivatives."
     return (*columns, *(f'd_{c}' for c in columns))
 
-FEATURE_SETS = {s.name: s for s in (
-    FeatureSet('mfcc20', 1, tuple(f'mfcc{i}' for i in range(20)), mfcc20),
-    FeatureSet('lld32', 1, with_derivatives(LLD), lld),
-    FeatureSet('lld43', 1, (*with_derivatives(LLD_SEMITONES), *VOICE_COLUMNS), lld43))}
+FEATURE_SETS = {
+    s.name: s
+    for s in (
+        FeatureSet('mfcc20', 1, tuple(f'mfcc{i}' for i in range(20)), mfcc20),
+        FeatureSet('lld32', 1, with_derivatives(LLD), lld),
+        FeatureSet(
+            'lld43', 1, (*with_derivatives(LLD_SEMITONES), *VOICE_COLUMNS),
+            lld43))}
 
 # %% ../nbs/22_feature_sets.ipynb #bcb8d3ff
 def feature_set(features:str|FeatureSet # name of a registered set, or a set
@@ -129,7 +139,9 @@ def feature_set(features:str|FeatureSet # name of a registered set, or a set
     if isinstance(features, FeatureSet):
         return features
     if features not in FEATURE_SETS:
-        raise ValueError(f'no feature set {features!r}; there are {", ".join(FEATURE_SETS)}')
+        raise ValueError(
+            f'no feature set {features!r}; there are {", ".join(FEATURE_SETS)}'
+        )
     return FEATURE_SETS[features]
 
 def feature_names(features='lld32' # name of a registered set, or a set
@@ -192,8 +204,9 @@ def _check_mono_floats(y:np.ndarray # what should be a waveform
     check_waveform(y)
     loudest = max(y.max(), -y.min())
     if loudest > 1e6:
-        raise AudioError(f'samples of up to {loudest:.0e}, where audio lies in [-1, 1]; '
-                         'scale the recording')
+        raise AudioError(
+            f'samples of up to {loudest:.0e}, where audio lies in [-1, 1]; '
+            'scale the recording')
 
 # %% ../nbs/22_feature_sets.ipynb #54b39f09
 def extract(y:np.ndarray,     # mono waveform, floats in [-1, 1], `(n_samples,)`

@@ -39,8 +39,9 @@ def whole_file(path:str|Path # file to write
             os.fsync(f.fileno())
         os.replace(part, path)
     except OSError as e:
-        raise FileError(f'{path.parent}: cannot write: {e.strerror or e}; {write_remedy(e)} '
-                        'and run again, what is finished is kept') from e
+        raise FileError(
+            f'{path.parent}: cannot write: {e.strerror or e}; {write_remedy(e)} '
+            'and run again, what is finished is kept') from e
     finally:
         part.unlink(missing_ok=True)
 
@@ -97,7 +98,8 @@ def filled_cache()->Iterator[Path]: # the folder, in a `with`
         yield folder
     except OSError as e:
         reason = e.strerror or e
-        raise CacheError(f'{folder}: cannot be written to: {reason}; {CACHE_REMEDY}') from e
+        raise CacheError(
+            f'{folder}: cannot be written to: {reason}; {CACHE_REMEDY}') from e
 
 # %% ../nbs/05_files.ipynb #05d37870
 def folder_for_numba()->Path:

@@ -16,7 +16,8 @@ from .files import alone, printable
 from .shards import SHARD_NAME, StoreError, kind_in_words, open_table
 
 # %% ../nbs/24_folder_checks.ipynb #875a2d9d
-INDEX_COLUMNS = ['n_frames', 'source_size', 'source_hash', 'shard', 'row'] # added to the table
+# added to the table
+INDEX_COLUMNS = ['n_frames', 'source_size', 'source_hash', 'shard', 'row']
 
 def table_fault(df:pd.DataFrame # corpus table
                )->tuple|None:   # what is wrong, and what to do
@@ -58,12 +59,14 @@ def checked_table(df:pd.DataFrame # corpus table
     table = df.set_axis([printable(n) for n in df.index]).assign(path=paths)
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
-        raise StoreError(f'corpus table: two rows {twice!r}; names must be unique')
+        raise StoreError(
+            f'corpus table: two rows {twice!r}; names must be unique')
     try:
         pa.Table.from_pandas(table, preserve_index=False)
     except (pa.ArrowException, ValueError, TypeError) as e:
         reason = ' '.join(map(str, e.args))
-        raise StoreError(f'corpus table: {reason}; give each column one type') from e
+        raise StoreError(
+            f'corpus table: {reason}; give each column one type') from e
     return table
 
 # %% ../nbs/24_folder_checks.ipynb #5602a3a0
@@ -75,7 +78,8 @@ def clear_leftovers(out:Path,   # folder of the store
                    ):
     "Delete what earlier runs left behind, and nothing that has another name."
     for f in (*out.iterdir(), *(out/'shards').iterdir()):
-        if f.name not in shards and LEFTOVER.fullmatch(f.relative_to(out).as_posix()):
+        if f.name not in shards and LEFTOVER.fullmatch(
+                f.relative_to(out).as_posix()):
             with suppress(OSError): # Windows keeps what somebody reads; the next run gets it
                 f.unlink()
 
@@ -110,10 +114,13 @@ def check_folder(out:Path, kind:dict):
     except StoreError:
         if is_ours(out):
             return
-        raise StoreError(f'{out}: neither empty nor a store; choose another folder') from None
+        raise StoreError(
+            f'{out}: neither empty nor a store; choose another folder'
+        ) from None
     if any(about.get(k)!=v for k, v in kind.items()):
-        raise StoreError(f'{out}: holds {kind_in_words(about)}, asked for {kind_in_words(kind)}; '
-                         'choose another folder, or delete this one')
+        raise StoreError(
+            f'{out}: holds {kind_in_words(about)}, asked for {kind_in_words(kind)}; '
+            'choose another folder, or delete this one')
 
 def remove_if_empty(folder:Path):
     "Leave no empty folder behind."

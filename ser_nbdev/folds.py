@@ -58,7 +58,8 @@ class LeakError(CorpusError):
 def known_values(column:pd.Series # such as the speakers
                 )->pd.Series:     # without blanks at the ends, empty where nothing is known
     "A column as text."
-    return column.astype(object).where(column.notna(), '').astype(str).str.strip()
+    return column.astype(object).where(
+        column.notna(), '').astype(str).str.strip()
 
 def values_to_keep_apart(df:pd.DataFrame, # a corpus table
                          by:str           # session, speaker, text or random
@@ -86,27 +87,33 @@ def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
     _check_rows_exist(df, fold)
     for what, values in values_to_keep_apart(df, by).items():
         for one, other in combinations(parts, 2):
-            shared = set(values.iloc[parts[one]]) & set(values.iloc[parts[other]])
+            shared = set(values.iloc[parts[one]]) & set(
+                values.iloc[parts[other]])
             if what in ('file', 'sentence'):
                 shared.discard('') # not known, and nobody's
             if shared:
                 some = ', '.join(map(repr, sorted(shared)[:3]))
-                raise LeakError(f"fold {fold.name}: {what} {some} in both {one} and {other}; "
-                                f"folds(df, by={by!r}) makes folds without")
+                raise LeakError(
+                    f"fold {fold.name}: {what} {some} in both {one} and {other}; "
+                    f"folds(df, by={by!r}) makes folds without")
 
 # %% ../nbs/17_folds.ipynb #dbb28edb
 def _check_by(by:str):
     "Raise `CorpusError` for a kind of fold that does not exist."
     if by not in KEPT_APART:
-        raise CorpusError(f"by={by!r}: no such folds; there are {', '.join(KEPT_APART)}")
+        raise CorpusError(
+            f"by={by!r}: no such folds; there are {', '.join(KEPT_APART)}")
 
 def _check_rows_exist(df:pd.DataFrame, fold:Fold):
     "Raise `LeakError` where the fold has rows that the table does not."
-    last = max((int(np.max(rows)) for rows in (fold.train, fold.valid, fold.test) if len(rows)),
-               default=-1)
+    last = max(
+        (
+            int(np.max(rows)) for rows in (fold.train, fold.valid, fold.test)
+            if len(rows)), default=-1)
     if last >= len(df):
-        raise LeakError(f"fold {fold.name}: row {last} of a table of {len(df)}; "
-                        f"the fold was made for another table")
+        raise LeakError(
+            f"fold {fold.name}: row {last} of a table of {len(df)}; "
+            f"the fold was made for another table")
 
 # %% ../nbs/17_folds.ipynb #e2445e8b
 def unit_profiles(df:pd.DataFrame, # a corpus table
@@ -114,8 +121,10 @@ def unit_profiles(df:pd.DataFrame, # a corpus table
                  )->tuple[list,np.ndarray]: # units; what each brings, `(n_units, n_columns)`
     "Counts of each class, of each gender and of all, over the square root of what is expected."
     everything = np.zeros(len(df))
-    tables = [pd.crosstab(units.to_numpy(), column)
-              for column in (df.emotion.to_numpy(), df.gender.to_numpy(), everything)]
+    tables = [
+        pd.crosstab(units.to_numpy(), column)
+        for column in (df.emotion.to_numpy(), df.gender.to_numpy(), everything)
+    ]
     scaled = [table/np.sqrt(table.to_numpy().sum(0)) for table in tables]
     return list(tables[0].index), np.hstack(scaled)
 
@@ -138,7 +147,8 @@ def deal(profiles:np.ndarray, # what each unit brings, `(n_units, n_columns)`
             members = np.bincount(group[group >= 0], minlength=k)
             free = np.flatnonzero(members == i//k)
         overlap = total[free] @ profiles[unit]
-        group[unit] = free[np.argmin(overlap.round(9))] # rounded: a tie is one on any processor
+        # rounded: a tie is one on any processor
+        group[unit] = free[np.argmin(overlap.round(9))]
         total[group[unit]] += profiles[unit]
     return group, total
 
@@ -170,7 +180,8 @@ def swap_gains(profiles:np.ndarray, # what each unit brings, `(n_units, n_column
     overlap = profiles @ profiles.T
     own = profiles @ total.T
     at_home = own[np.arange(len(profiles)), group][:, None]
-    move = own[:, group] - at_home # what u would meet in v's group, minus what it meets in its own
+    # what u would meet in v's group, minus what it meets in its own
+    move = own[:, group] - at_home
     size = overlap.diagonal()
     change = move + move.T + size[:, None] + size - 2*overlap
     change[group[:, None] == group] = 0
@@ -188,7 +199,8 @@ def dealt_groups(df:pd.DataFrame, # a corpus table
     group = np.arange(k)
     if k < len(names):
         group = balanced_groups(profiles, k, rng, rounds=by != 'text')
-    members = [[name for name, g in zip(names, group) if g == i] for i in range(k)]
+    members = [
+        [name for name, g in zip(names, group) if g == i] for i in range(k)]
     groups = []
     for i, units_of_group in enumerate(sorted(members)):
         together = '+'.join(units_of_group)
@@ -214,7 +226,8 @@ def folds(df:pd.DataFrame,   # a corpus table
          )->list[Fold]:      # k folds
     "Every group tests once and validates once; the others train."
     _check_by(by)
-    known = df.assign(speaker=known_values(df.speaker), session=known_values(df.session))
+    known = df.assign(
+        speaker=known_values(df.speaker), session=known_values(df.session))
     units = _fold_units(known, by)
     k = _number_of_groups(units, by, k)
     rng = np.random.default_rng(seed)
@@ -242,15 +255,17 @@ def _number_of_groups(units:pd.Series, by:str, k:int)->int:
     n = units.nunique()
     unknown = int((units == '').sum())
     if unknown:
-        raise CorpusError(f"by={by!r}: {unknown} of {len(units)} utterances have no known {by}; "
-                          f"fill the column, or try another `by`")
+        raise CorpusError(
+            f"by={by!r}: {unknown} of {len(units)} utterances have no known {by}; "
+            f"fill the column, or try another `by`")
     if k is None:
         k = n if by in ('session', 'speaker') else min(5, n)
     k = int(k)
     if not 3 <= k <= n:
-        raise CorpusError(f"by={by!r}, k={k}, and {n} to deal: train, validation and test take "
-                          f"at least 3 groups, and there can't be more than there is to deal; "
-                          f"try another `k` or `by`")
+        raise CorpusError(
+            f"by={by!r}, k={k}, and {n} to deal: train, validation and test take "
+            f"at least 3 groups, and there can't be more than there is to deal; "
+            f"try another `k` or `by`")
     return k
 
 # %% ../nbs/17_folds.ipynb #6c840a55
@@ -264,8 +279,11 @@ def ring_of_folds(groups:list,  # name and row positions of each group
     made = []
     for i, (name, test) in enumerate(groups):
         valid = groups[after[i]][1]
-        train = [rows for j, (_, rows) in enumerate(groups) if j not in (i, after[i])]
-        made.append(Fold(name, np.sort(np.concatenate(train)), valid, test, by))
+        train = [
+            rows for j, (_, rows) in enumerate(groups)
+            if j not in (i, after[i])]
+        made.append(
+            Fold(name, np.sort(np.concatenate(train)), valid, test, by))
     return made
 
 # %% ../nbs/17_folds.ipynb #73f29bc6
@@ -286,5 +304,6 @@ def without_repeated_sentences(df:pd.DataFrame, # a corpus table
 def _check_no_part_is_empty(fold:Fold):
     "Raise `CorpusError` where there is nothing to train, validate or test on."
     if not min(len(fold.train), len(fold.valid), len(fold.test)):
-        raise CorpusError(f"by={fold.by!r}: nothing is left to train or validate on "
-                          f"in fold {fold.name}; try another `k` or `by`")
+        raise CorpusError(
+            f"by={fold.by!r}: nothing is left to train or validate on "
+            f"in fold {fold.name}; try another `k` or `by`")

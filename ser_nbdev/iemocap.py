@@ -15,8 +15,9 @@ from .labels import CorpusError
 from .reading import Corpus, audio_files, reader_rows
 
 # %% ../nbs/12_iemocap.ipynb #86f29823
-TURN = (r'(?P<dialogue>(?P<session>Ses\d\d)[FM]_(?P<kind>impro|script)(?P<number>\d\d)\w*)'
-        r'_(?P<who>[FM])\w+')
+TURN = (
+    r'(?P<dialogue>(?P<session>Ses\d\d)[FM]_(?P<kind>impro|script)(?P<number>\d\d)\w*)'
+    r'_(?P<who>[FM])\w+')
 
 def turn_columns(name:str # of an utterance
                 )->dict:  # speaker, session, gender …; empty if it is no turn
@@ -55,10 +56,12 @@ def parse_utterance(line:str,  # one line, without blanks around it
         raise CorpusError(f"{where}: no such label as {label!r}; "
                           f"there are {', '.join(IEMOCAP_LABELS)}")
     times = {key: float(found[key]) for key in ('start', 'end')}
-    ratings = {key: float(found[key]) for key in ('valence', 'arousal', 'dominance')}
+    ratings = {
+        key: float(found[key]) for key in ('valence', 'arousal', 'dominance')}
     if not times['start'] <= times['end'] < 1e6 or max(ratings.values()) > 10:
-        raise CorpusError(f"{where}: times or ratings out of range: {line[:60]!r}; "
-                          f"compare with the release")
+        raise CorpusError(
+            f"{where}: times or ratings out of range: {line[:60]!r}; "
+            f"compare with the release")
     return dict(name=name, label=label) | turn_columns(name) | times | ratings
 
 # %% ../nbs/12_iemocap.ipynb #469565a1
@@ -107,7 +110,8 @@ def session_folders(root:Path   # the release, or the folder around it
     "`Session1` …, in `root` or one level below."
     for pattern in ('Session*', '*/Session*'):
         found = sorted(root.glob(pattern))
-        sessions = [path for path in found if (path/'dialog'/'EmoEvaluation').is_dir()]
+        sessions = [
+            path for path in found if (path/'dialog'/'EmoEvaluation').is_dir()]
         if sessions:
             return sessions
     return []
@@ -134,7 +138,8 @@ def session_rows(session:Path,   # folder of one session
         if file.name.startswith('._'):
             continue
         transcription = session/'dialog'/'transcriptions'/file.name
-        texts = parse_transcription(transcription.read_bytes()) if transcription.exists() else {}
+        texts = parse_transcription(
+            transcription.read_bytes()) if transcription.exists() else {}
         for turn in parse_emo_evaluation(file.read_bytes(), file):
             name = turn['name']
             usual = session/'sentences'/'wav'/turn['dialogue']/f'{name}.wav'

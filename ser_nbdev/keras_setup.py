@@ -37,7 +37,8 @@ def keras_json_fault(settings:object, # what the file holds
     "What Keras would refuse in its settings."
     if not isinstance(settings, dict):
         return 'does not hold an object with settings'
-    if settings.get('floatx', 'float32') not in ('float16', 'float32', 'float64'):
+    if settings.get('floatx', 'float32') not in (
+            'float16', 'float32', 'float64'):
         return f'floatx is {settings["floatx"]!r}, not float32'
     if not isinstance(settings.get('epsilon', 1e-7), float):
         return f'epsilon is {settings["epsilon"]!r}, not a number such as 1e-07'
@@ -111,8 +112,9 @@ def load_keras()->Any: # the module `keras`
     except (ImportError, ValueError) as error:
         missing = getattr(error, 'name', None)==backend
         if missing or 'Unable to import backend' in str(error):
-            raise KerasSetupError(f'KERAS_BACKEND={backend}: {error}; install it, '
-                                  'or set KERAS_BACKEND=tensorflow') from None
+            raise KerasSetupError(
+                f'KERAS_BACKEND={backend}: {error}; install it, '
+                'or set KERAS_BACKEND=tensorflow') from None
         raise
     use_float32(keras)
     return keras

@@ -12,28 +12,30 @@ import pandas as pd
 
 # %% ../nbs/10_labels.ipynb #78310757
 EMOTIONS = dict(
-    ang='angry', hap='happy', exc='excited', sad='sad', fru='frustrated', neu='neutral',
-    fea='fearful', dis='disgusted', sur='surprised', bor='bored', cal='calm',
-    oth='other', xxx='no agreement')
+    ang='angry', hap='happy', exc='excited', sad='sad', fru='frustrated',
+    neu='neutral', fea='fearful', dis='disgusted', sur='surprised',
+    bor='bored', cal='calm', oth='other', xxx='no agreement')
 
 # %% ../nbs/10_labels.ipynb #cfe8ad5b
 COLOURS = dict(
-    ang='#D55E00', hap='#E69F00', exc='#CC79A7', sad='#0072B2', fru='#009E73', neu='#7F7F7F',
-    fea='#56B4E9', dis='#8B6914', sur='#F0C808', bor='#A0A0C0', cal='#66A182',
-    oth='#B0B0B0', xxx='#D0D0D0')
+    ang='#D55E00', hap='#E69F00', exc='#CC79A7', sad='#0072B2', fru='#009E73',
+    neu='#7F7F7F', fea='#56B4E9', dis='#8B6914', sur='#F0C808', bor='#A0A0C0',
+    cal='#66A182', oth='#B0B0B0', xxx='#D0D0D0')
 
 # %% ../nbs/10_labels.ipynb #725da9da
 def in_vocabulary_order(emotions:Iterable # codes, or labels of your own
                        )->list:           # each once; the vocabulary's first, then others by name
     "Labels in the order of `EMOTIONS`."
     found = set(emotions)
-    return [code for code in EMOTIONS if code in found] + sorted(found.difference(EMOTIONS))
+    return [code for code in EMOTIONS if code in found] + sorted(
+        found.difference(EMOTIONS))
 
 # %% ../nbs/10_labels.ipynb #d3583906
 USUAL_WORDS = dict(
-    ang='anger angry', hap='happy happiness joy', exc='excited excitement', sad='sadness',
-    fru='frustrated frustration', neu='neutral', fea='fear fearful', dis='disgust disgusted',
-    sur='surprise surprised', bor='bored boredom', cal='calm', oth='other', xxx='')
+    ang='anger angry', hap='happy happiness joy', exc='excited excitement',
+    sad='sadness', fru='frustrated frustration', neu='neutral',
+    fea='fear fearful', dis='disgust disgusted', sur='surprise surprised',
+    bor='bored boredom', cal='calm', oth='other', xxx='')
 
 SYNONYMS = {
     word: code
@@ -69,7 +71,9 @@ def relabel(df:pd.DataFrame, # a corpus table
     emotion = df.emotion.map(labels)
     if emotion.isna().all():
         found = ', '.join(sorted(set(df.emotion)))
-        raise CorpusError(f"nothing left: the corpus has {found}, and the set drops them all")
+        raise CorpusError(
+            f"nothing left: the corpus has {found}, and the set drops them all"
+        )
     return df.assign(emotion=emotion)[emotion.notna()]
 
 # %% ../nbs/10_labels.ipynb #2b371a4b

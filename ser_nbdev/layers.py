@@ -27,7 +27,8 @@ class AttentionPooling(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = units
         self.supports_masking = True
-        self.hidden = keras.layers.Dense(units, activation='tanh', name='hidden')
+        self.hidden = keras.layers.Dense(
+            units, activation='tanh', name='hidden')
         self.score = keras.layers.Dense(1, use_bias=False, name='score')
 
     def build(self, shape):
@@ -94,7 +95,8 @@ def call(self:WindowAttentionCell, x, states, training=False):
     _, (h, c) = self.cell(x, [h, c], training=training)
     past = ops.reshape(window, (-1, self.attn_length, self.units))
     query = ops.matmul(ops.concatenate([c, h], -1), self.w_q) + self.b_q
-    score = ops.matmul(ops.tanh(ops.matmul(past, self.w_o) + query[:, None]), self.v)
+    score = ops.matmul(
+        ops.tanh(ops.matmul(past, self.w_o) + query[:, None]), self.v)
     d = ops.sum(ops.softmax(score, axis=1)*past, axis=1)
     output = ops.matmul(ops.concatenate([h, d], -1), self.w_d) + self.b_d
     window = ops.concatenate([window[:, self.units:], output], -1)
@@ -128,15 +130,17 @@ def check_length(self:StackFrames,
                 ):
     "Refuse a block that does not divide into steps."
     if n_frames and n_frames%self.stack:
-        raise ValueError(f'{n_frames} frames do not divide into steps of {self.stack}; '
-                         f'pad them with pad_batch(..., multiple={self.stack})')
+        raise ValueError(
+            f'{n_frames} frames do not divide into steps of {self.stack}; '
+            f'pad them with pad_batch(..., multiple={self.stack})')
 
 @patch
 def compute_output_spec(self:StackFrames, x, mask):
     "The shapes of what comes out."
     n_batch, n_frames, n_features = x.shape
     n_steps = None if n_frames is None else n_frames//self.stack
-    steps = keras.KerasTensor((n_batch, n_steps, n_features*self.stack), x.dtype)
+    steps = keras.KerasTensor(
+        (n_batch, n_steps, n_features*self.stack), x.dtype)
     return steps, keras.KerasTensor((n_batch, n_steps), 'bool')
 
 # %% ../nbs/30_layers.ipynb #72121fdb
@@ -159,7 +163,8 @@ def utterance_statistics(x:object,    # Keras tensor or array, `(..., T, F)`
     height = (x[..., :1]-mean[..., None, :1])/std[..., None, :1]
     high = mask/(1 + xp.exp(-4*height))
     n_high = xp.maximum(xp.sum(high, -2)[..., None, :], 1e-6)
-    return xp.concatenate([mean, std, *weighted_moments(x, high/n_high, xp)], -1)
+    return xp.concatenate(
+        [mean, std, *weighted_moments(x, high/n_high, xp)], -1)
 
 # %% ../nbs/30_layers.ipynb #3e984be2
 @keras.saving.register_keras_serializable('ser_nbdev')
@@ -170,10 +175,10 @@ class Functionals(keras.layers.Layer):
 
     def build(self, x_shape, mask_shape=None):
         shape = (4*x_shape[-1],)
-        self.centre = self.add_weight(name='centre', shape=shape, initializer='zeros',
-                                      trainable=False)
-        self.width = self.add_weight(name='width', shape=shape, initializer='ones',
-                                     trainable=False)
+        self.centre = self.add_weight(
+            name='centre', shape=shape, initializer='zeros', trainable=False)
+        self.width = self.add_weight(
+            name='width', shape=shape, initializer='ones', trainable=False)
 
     def call(self, x, mask):
         mask = ops.cast(mask, 'float32')[..., None]
@@ -192,7 +197,9 @@ def adapt(self:Functionals,
          ):
     "Take centre and width from the training utterances."
     utterances = [np.asarray(features[int(i)], np.float64) for i in rows]
-    statistics = np.stack([utterance_statistics(u, np.ones((len(u), 1)), np) for u in utterances])
+    statistics = np.stack(
+        [utterance_statistics(u, np.ones((len(u), 1)), np) for u in utterances]
+    )
     self.centre.assign(statistics.mean(0).astype(np.float32))
     self.width.assign((statistics.std(0) + 1e-4).astype(np.float32))
 

@@ -25,13 +25,16 @@ class WorkerLost(RuntimeError):
 def lost_machines_named():
     "Errors of the network become `WorkerLost`."
     from tensorflow import errors as tf_errors
-    network = (tf_errors.UnavailableError, tf_errors.AbortedError, tf_errors.CancelledError,
-               tf_errors.DeadlineExceededError, tf_errors.InternalError)
+    network = (
+        tf_errors.UnavailableError, tf_errors.AbortedError,
+        tf_errors.CancelledError, tf_errors.DeadlineExceededError,
+        tf_errors.InternalError)
     try:
         yield
     except network as e:
-        raise WorkerLost(f'another machine of TF_CONFIG has gone ({type(e).__name__}); '
-                         'start it again, and the run goes on') from None
+        raise WorkerLost(
+            f'another machine of TF_CONFIG has gone ({type(e).__name__}); '
+            'start it again, and the run goes on') from None
 
 # %% ../nbs/39_machines.ipynb #02cf2fb8
 def from_first(strategy, # of several machines
@@ -41,10 +44,12 @@ def from_first(strategy, # of several machines
     import tensorflow as tf
     def first_only(values):
         context = tf.distribute.get_replica_context()
-        is_first = tf.cast(tf.equal(context.replica_id_in_sync_group, 0), values.dtype)
+        is_first = tf.cast(
+            tf.equal(context.replica_id_in_sync_group, 0), values.dtype)
         return context.all_reduce(tf.distribute.ReduceOp.SUM, values*is_first)
     def share(values):
-        shared = strategy.run(tf.function(first_only), args=(tf.constant(values, tf.int32),))
+        shared = strategy.run(
+            tf.function(first_only), args=(tf.constant(values, tf.int32),))
         return strategy.experimental_local_results(shared)[0].numpy()
     n = int(share([len(data)])[0])
     if not n:
@@ -58,12 +63,15 @@ def start_together(strategy:object, # of several machines
                   ):
     "Take the checkpoint of machine 0, once it is clear that it trains the same."
     names = 'config.json', 'checkpoint/state.npz'
-    mine = [(out/name).read_bytes() if (out/name).exists() else b'' for name in names]
+    mine = [
+        (out/name).read_bytes() if (out/name).exists() else b''
+        for name in names]
     with lost_machines_named():
         config, state = [from_first(strategy, data) for data in mine]
     differences = run_differences(json.loads(config), Run(out).info)
     if differences:
-        raise ValueError(f'{out}: machine 0 trains something else: {differences}')
+        raise ValueError(
+            f'{out}: machine 0 trains something else: {differences}')
     (out/'checkpoint').mkdir(exist_ok=True)
     (out/'checkpoint/state.npz').unlink(missing_ok=True)
     if state:
@@ -83,17 +91,21 @@ def cluster_step(strategy,       # of several machines
     def replica(x, mask, y, n):
         with tf.GradientTape() as tape:
             logits = model([x, mask], training=True)
-            each = keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
+            each = keras.losses.sparse_categorical_crossentropy(
+                y, logits, from_logits=True)
             loss = ops.sum(each*ops.take(weights, y))/n
             scaled = model.optimizer.scale_loss(loss)
         model.optimizer.apply(tape.gradient(scaled, variables), variables)
         predicted = ops.one_hot(ops.argmax(logits, -1), n_classes)
-        counts = ops.matmul(ops.transpose(ops.one_hot(y, n_classes)), predicted)
+        counts = ops.matmul(
+            ops.transpose(ops.one_hot(y, n_classes)), predicted)
         sums = ops.concatenate([loss[None], ops.reshape(counts, (-1,))])
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
 
-    run = tf.function(lambda *batch: strategy.run(replica, args=batch), reduce_retracing=True)
+    run = tf.function(
+        lambda *batch: strategy.run(replica, args=batch), reduce_retracing=True
+    )
     return lambda *batch: strategy.experimental_local_results(run(*batch))[0].numpy()
 
 # %% ../nbs/39_machines.ipynb #2bd0fd34
@@ -148,7 +160,8 @@ def epoch_logs(totals:np.ndarray, # loss times utterances, then the counts, flat
     counts = totals[1:].reshape(n_classes, n_classes)
     training = dict(loss=totals[0]/counts.sum(), uar=uar_of_counts(counts),
                     wa=wa_of_counts(counts))
-    return training | {f'val_{name}': score for name, score in validation.items()}
+    return training | {
+        f'val_{name}': score for name, score in validation.items()}
 
 # %% ../nbs/39_machines.ipynb #d052b2ea
 def fit_cluster(model:keras.Model,        # compiled, made for `strategy`

@@ -117,10 +117,12 @@ def reliability(confidence:ArrayLike, # highest probability of each prediction, 
     "How sure a model is, and how often it is right."
     confidence, correct = np.asarray(confidence, float), np.asarray(correct, float)
     if not ((confidence>=0)&(confidence<=1+1e-6)).all() or bins<1:
-        raise ValueError('probabilities must lie between 0 and 1 and not be NaN; '
-                         'at least one bin')
+        raise ValueError(
+            'probabilities must lie between 0 and 1 and not be NaN; '
+            'at least one bin')
     index = np.minimum((confidence*bins).astype(int), bins-1)
-    table = pd.DataFrame(dict(bin=index, confidence=confidence, accuracy=correct))
+    table = pd.DataFrame(
+        dict(bin=index, confidence=confidence, accuracy=correct))
     of_bins = table.groupby('bin')
     means = of_bins[['confidence', 'accuracy']].mean()
     return means.assign(n=of_bins.size()).reset_index(drop=True)

@@ -53,7 +53,8 @@ def one_speaker_each(speakers:Sequence|None, # one for each recording, or None
         return [None]*n
     speakers = [s.item() if isinstance(s, np.generic) else s for s in speakers]
     if len(speakers) != n:
-        raise ValueError(f'{len(speakers)} speakers for {n} recordings; give one for each')
+        raise ValueError(
+            f'{len(speakers)} speakers for {n} recordings; give one for each')
     for position, speaker in enumerate(speakers):
         if not isinstance(speaker, (str, int)):
             raise ValueError(
@@ -94,7 +95,8 @@ def fit_cmvn(features:Sequence,           # indexable, gives `(n_frames, n_featu
         n, total, squares = sums.get(keys[i], (0, 0., 0.))
         sums[keys[i]] = (n + len(x), total + x.sum(0), squares + (x*x).sum(0))
     if not sums:
-        raise ValueError('no rows to take statistics from; give the training rows')
+        raise ValueError(
+            'no rows to take statistics from; give the training rows')
     return CMVN({key: _mean_and_std(*of) for key, of in sums.items()})
 
 # %% ../nbs/23_normalise.ipynb #a3658d53

@@ -39,7 +39,8 @@ def read_label_table(path:str|Path # CSV file with the heading `Name,Label`
             good[name] = label
     if not good:
         raise CorpusError(f'{path}: no row is an utterance and its label')
-    return turn_table(good, good.values()), pd.DataFrame(bad, columns=['line', 'row', 'reason'])
+    return turn_table(good, good.values()), pd.DataFrame(
+        bad, columns=['line', 'row', 'reason'])
 
 def _reason_against(row:list, # fields of a row
                     seen:dict # names so far
@@ -61,31 +62,37 @@ def _label_rows(path)->list[list[str]]:
         with open(path, encoding='latin-1', newline='') as file:
             rows = list(csv.reader(file, quoting=csv.QUOTE_NONE))
     except (OSError, csv.Error) as error:
-        raise CorpusError(f'{path}: cannot be read as a label table: {error}') from None
+        raise CorpusError(
+            f'{path}: cannot be read as a label table: {error}') from None
     rows = [[field.strip() for field in row] for row in rows]
     heading = rows[0] if rows else []
     if heading:
-        heading[0] = heading[0].removeprefix('\xef\xbb\xbf') # what Excel puts first
+        # what Excel puts first
+        heading[0] = heading[0].removeprefix('\xef\xbb\xbf')
     if heading != ['Name', 'Label']:
-        raise CorpusError(f"{path}:1: the heading is not Name,Label; is it the label table?")
+        raise CorpusError(
+            f"{path}:1: the heading is not Name,Label; is it the label table?")
     return rows[1:]
 
 # %% ../nbs/15_original_files.ipynb #bb0ed957
 _TABLE_NAMES = [
-    ('numpy numpy.core.multiarray numpy._core.multiarray', 'ndarray dtype _reconstruct scalar'),
+    (
+        'numpy numpy.core.multiarray numpy._core.multiarray',
+        'ndarray dtype _reconstruct scalar'),
     ('numpy.core.numeric numpy._core.numeric', '_frombuffer'),
     ('pandas pandas.core.frame', 'DataFrame'),
     ('pandas.core.internals pandas.core.internals.managers', 'BlockManager'),
     ('pandas._libs.internals', '_unpickle_block'),
-    ('pandas pandas.indexes.base pandas.core.indexes.base',
-     '_new_Index Index RangeIndex Int64Index'),
-    ('pandas.core.indexes.range pandas.core.indexes.numeric',
-     '_new_Index Index RangeIndex Int64Index'),
+    (
+        'pandas pandas.indexes.base pandas.core.indexes.base',
+        '_new_Index Index RangeIndex Int64Index'),
+    (
+        'pandas.core.indexes.range pandas.core.indexes.numeric',
+        '_new_Index Index RangeIndex Int64Index'),
     ('pandas pandas.core.arrays.string_', 'StringDtype'),
     ('pandas.arrays pandas.core.arrays.string_arrow', 'ArrowStringArray'),
     ('pyarrow.lib', '_restore_array type_for_alias py_buffer'),
-    ('builtins __builtin__', 'slice bytearray'),
-    ('_codecs', 'encode')]
+    ('builtins __builtin__', 'slice bytearray'), ('_codecs', 'encode')]
 ALLOWED_NAMES = {
     (module, name)
     for modules, names in _TABLE_NAMES
@@ -136,8 +143,9 @@ class _NodeUnpickler(pickle._Unpickler):
     "Makes nodes of the names on the list, and refuses the others."
     def find_class(self, module, name):
         if (module, name) not in ALLOWED_NAMES:
-            raise CorpusError(f"asks for {module}.{name}, which no table of arrays needs; "
-                              f"refused, nothing was run")
+            raise CorpusError(
+                f"asks for {module}.{name}, which no table of arrays needs; "
+                f"refused, nothing was run")
         return type(name, (_Node,), {})
 
     def load_bytearray8(self):
@@ -148,7 +156,8 @@ class _NodeUnpickler(pickle._Unpickler):
             raise EOFError(f'{n} bytes announced, {len(data)} there')
         self.append(bytearray(data))
 
-    dispatch = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: load_bytearray8}
+    dispatch = pickle._Unpickler.dispatch | {
+        pickle.BYTEARRAY8[0]: load_bytearray8}
 
 # %% ../nbs/15_original_files.ipynb #918ced91
 def _node_bytes(x):
@@ -164,7 +173,8 @@ def _node_dtype(x:_Node)->np.dtype:
     if not isinstance(code, str) or len(code) > 8:
         raise CorpusError('a column of no plain type')
     structured = x.state and any(x.state[2:5])
-    if _kind_of(x) != 'dtype' or not re.fullmatch(r'[fiubSU]\d+|O8?', code) or structured:
+    if _kind_of(x) != 'dtype' or not re.fullmatch(
+            r'[fiubSU]\d+|O8?', code) or structured:
         raise CorpusError(f'a column of type {code}')
     return np.dtype(code if code[0] in 'Ob' else order + code)
 
@@ -177,7 +187,8 @@ def _node_strings(x:_Node)->np.ndarray:
     if gaps or len(ends) != n+1:
         raise CorpusError('a column of text with gaps')
     text = bytes(_node_bytes(text))
-    return np.array([text[a:b].decode() for a, b in zip(ends, ends[1:])], object)
+    return np.array(
+        [text[a:b].decode() for a, b in zip(ends, ends[1:])], object)
 
 def _node_array(x:_Node)->np.ndarray:
     "Numbers, or what the cells of an object array hold."
@@ -186,9 +197,11 @@ def _node_array(x:_Node)->np.ndarray:
         return _node_strings(x)
     if kind == '_frombuffer':
         buffer, dtype, shape, order = x.args
-        return np.frombuffer(_node_bytes(buffer), _node_dtype(dtype)).reshape(shape, order=order)
+        return np.frombuffer(_node_bytes(buffer), _node_dtype(dtype)).reshape(
+            shape, order=order)
     if kind != '_reconstruct':
-        raise CorpusError(f'{kind or type(x).__name__} where an array should be')
+        raise CorpusError(
+            f'{kind or type(x).__name__} where an array should be')
     shape, dtype, fortran, data = x.state[-4:]
     dtype = _node_dtype(dtype)
     if dtype == object:
@@ -228,9 +241,11 @@ def _frame_blocks(manager:_Node)->tuple:
     else:
         old = manager.state[3]['0.14.1']
         axes = old['axes']
-        blocks = [(block['values'], block['mgr_locs']) for block in old['blocks']]
+        blocks = [
+            (block['values'], block['mgr_locs']) for block in old['blocks']]
     names = [_node_cell(cell) for cell in _node_array(axes[0].args[1]['data'])]
-    return names, [(np.atleast_2d(_node_array(v)), _block_columns(c)) for v, c in blocks]
+    return names, [
+        (np.atleast_2d(_node_array(v)), _block_columns(c)) for v, c in blocks]
 
 def _block_columns(x:_Node):
     "Numbers of a block's columns."
@@ -239,13 +254,15 @@ def _block_columns(x:_Node):
 def _node_frame(x:_Node)->pd.DataFrame:
     "The table that a tree of nodes stands for."
     if _kind_of(x) != 'DataFrame':
-        raise CorpusError(f'{_kind_of(x) or type(x).__name__} where a DataFrame should be')
+        raise CorpusError(
+            f'{_kind_of(x) or type(x).__name__} where a DataFrame should be')
     names, blocks = _frame_blocks(x.state.get('_mgr', x.state.get('_data')))
     columns = {}
     for values, numbers in blocks:
         columns.update((int(i), column) for i, column in zip(numbers, values))
-    series = [pd.Series([_node_cell(cell) for cell in columns[i]], dtype=object)
-              for i in range(len(names))]
+    series = [
+        pd.Series([_node_cell(cell) for cell in columns[i]], dtype=object)
+        for i in range(len(names))]
     return pd.DataFrame(dict(zip(names, series)))
 
 # %% ../nbs/15_original_files.ipynb #e7df1e96
@@ -256,12 +273,14 @@ def load_feature_pickle(path:str|Path,     # gzip pickle (or a bare one) of a Da
     try:
         return _feature_table(_unpickled_nodes(path, max_bytes))
     except FileNotFoundError:
-        raise CorpusError(f"{path}: no such file; give the pickle's path") from None
+        raise CorpusError(
+            f"{path}: no such file; give the pickle's path") from None
     except CorpusError as error:
         raise CorpusError(f"{path}: {error}") from None
     except Exception as error: # a broken file can break anywhere
-        raise CorpusError(f"{path}: not a pickle of a DataFrame with Features and Name "
-                          f"({type(error).__name__}: {str(error)[:80]})") from None
+        raise CorpusError(
+            f"{path}: not a pickle of a DataFrame with Features and Name "
+            f"({type(error).__name__}: {str(error)[:80]})") from None
 
 # %% ../nbs/15_original_files.ipynb #7e8e6b10
 def _unpickled_nodes(path, max_bytes:int):
@@ -277,9 +296,12 @@ def _feature_table(node)->pd.DataFrame:
     df = _node_frame(node)
     df = df.rename(columns={column: str(column).title() for column in df})
     features = df.Features[:]
-    if not len(features) or not all(_is_like(x, features[0]) for x in features):
-        raise CorpusError('Features that are not one table of floats an utterance')
-    columns = [column for column in ('Features', 'Name', 'Label') if column in df]
+    if not len(features) or not all(
+            _is_like(x, features[0]) for x in features):
+        raise CorpusError(
+            'Features that are not one table of floats an utterance')
+    columns = [
+        column for column in ('Features', 'Name', 'Label') if column in df]
     return df[columns].astype(dict(Name=str))
 
 def _is_like(x, first)->bool:

@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 import pandas as pd
 from .labels import SYNONYMS, CorpusError
-from .reading import (AUDIO, COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
-                               require_columns)
+from ser_nbdev.reading import (
+    AUDIO, COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
+    require_columns)
 
 # %% ../nbs/14_own_recordings.ipynb #91d1bc2b
 def read_folder(root:Path,        # a sub-folder for each class: `angry/x.wav`
@@ -42,10 +43,12 @@ def _check_speaker_pattern(pattern:str):
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise CorpusError(f"speaker={pattern!r} is no regular expression: {error}") from None
+        raise CorpusError(
+            f"speaker={pattern!r} is no regular expression: {error}") from None
     if not groups:
-        raise CorpusError(f"speaker={pattern!r} has no group; "
-                          f"put parentheses around the speaker, such as '/(anna|ben)_'")
+        raise CorpusError(
+            f"speaker={pattern!r} has no group; "
+            f"put parentheses around the speaker, such as '/(anna|ben)_'")
 
 def _speaker_in(path:str, pattern:str)->str:
     "The speaker that the pattern finds in a path; empty if it finds none."
@@ -54,8 +57,8 @@ def _speaker_in(path:str, pattern:str)->str:
 
 # %% ../nbs/14_own_recordings.ipynb #698241bb
 FOLDER = Corpus(
-    'folder', 'A folder with a sub-folder a class', read_folder, labels=SYNONYMS,
-    tree='angry/x.wav, happy/y.wav …', licence='yours')
+    'folder', 'A folder with a sub-folder a class', read_folder,
+    labels=SYNONYMS, tree='angry/x.wav, happy/y.wav …', licence='yours')
 
 # %% ../nbs/14_own_recordings.ipynb #58d2acb5
 def read_manifest(root:Path,       # the CSV or Parquet file; paths in it are relative to its folder
@@ -91,5 +94,6 @@ def _manifest_table(path:Path)->pd.DataFrame:
 
 # %% ../nbs/14_own_recordings.ipynb #bc344d1f
 MANIFEST = Corpus(
-    'manifest', 'A CSV or Parquet file with path and emotion', read_manifest, labels=SYNONYMS,
-    tree='a file with the columns path and emotion', licence='yours')
+    'manifest', 'A CSV or Parquet file with path and emotion', read_manifest,
+    labels=SYNONYMS, tree='a file with the columns path and emotion',
+    licence='yours')

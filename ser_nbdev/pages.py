@@ -33,8 +33,10 @@ def argument_types(
     node:ast.FunctionDef # a function's syntax tree
    )->dict: # text of each annotation by argument; `return` for the result
     "Annotations of a function's syntax tree."
-    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    types = {a.arg: ast.unparse(a.annotation) for a in arguments if a.annotation}
+    arguments = [
+        *node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    types = {
+        a.arg: ast.unparse(a.annotation) for a in arguments if a.annotation}
     if node.returns:
         types['return'] = ast.unparse(node.returns)
     return types
@@ -50,24 +52,30 @@ def written_types(sym:object # function, class or dataclass
     if isinstance(node, ast.FunctionDef):
         return argument_types(node)
     body = getattr(node, 'body', [])
-    init = [n for n in body if isinstance(n, ast.FunctionDef) and n.name == '__init__']
+    init = [
+        n for n in body
+        if isinstance(n, ast.FunctionDef) and n.name == '__init__']
     if init:
         return argument_types(init[0])
-    return {n.target.id: ast.unparse(n.annotation) for n in body if isinstance(n, ast.AnnAssign)}
+    return {
+        n.target.id: ast.unparse(n.annotation) for n in body
+        if isinstance(n, ast.AnnAssign)}
 
 # %% ../nbs/59_pages.ipynb #5698489a
 def as_written(text:str # a docstring or a comment
               )->str:   # Markdown that shows it unchanged
     "Escapes Markdown's special characters outside of code and links."
     pieces = re.split(r'(`[^`]*`|\[[^\]]*\]\([^)]*\))', text)
-    pieces[::2] = [re.sub(r'([\\\[\]*|<~^$@])', r'\\\1', p) for p in pieces[::2]]
+    pieces[::2] = [
+        re.sub(r'([\\\[\]*|<~^$@])', r'\\\1', p) for p in pieces[::2]]
     return ''.join(pieces)
 
 # %% ../nbs/59_pages.ipynb #d520430f
 def stars(parameter:inspect.Parameter # of a signature
          )->str: # `*`, `**` or nothing
     "What stands before the name of `*args` and `**kwargs`."
-    return {parameter.VAR_POSITIONAL: '*', parameter.VAR_KEYWORD: '**'}.get(parameter.kind, '')
+    return {parameter.VAR_POSITIONAL: '*', parameter.VAR_KEYWORD: '**'}.get(
+        parameter.kind, '')
 
 def type_text(annotation:object # of an argument
              )->str: # its name, as far as it has one
@@ -99,26 +107,32 @@ def short_signature(
     except (TypeError, ValueError):
         return ''
     written = written_types(sym)
-    arguments = [argument_text(p, written) for p in signature.parameters.values()
-                 if p.name != 'self']
+    arguments = [
+        argument_text(p, written) for p in signature.parameters.values()
+        if p.name != 'self']
     returns = written.get('return', '')
     arrow = f' -> {returns}' if returns not in ('', 'None') else ''
     line = f'{name}({", ".join(arguments)}){arrow}'
     if len(line) <= 80:
         return line
-    return f'{name}(\n' + ''.join(f'    {a},\n' for a in arguments) + f'){arrow}'
+    return f'{name}(\n' + ''.join(
+        f'    {a},\n' for a in arguments) + f'){arrow}'
 
 # %% ../nbs/59_pages.ipynb #55886eb2
 def argument_table(sym:object # function or class
                   )->str:     # Markdown; empty where nothing is said
     "What each argument means, and what comes back."
-    comments = {name: ' '.join((entry['docment'] or '').split())
-                for name, entry in docments(sym, full=True).items() if name != 'self'}
-    rows = [f'| `{name}` | {as_written(comment)} |'
-            for name, comment in comments.items() if comment and name != 'return']
+    comments = {
+        name: ' '.join((entry['docment'] or '').split())
+        for name, entry in docments(sym, full=True).items() if name != 'self'}
+    rows = [
+        f'| `{name}` | {as_written(comment)} |'
+        for name, comment in comments.items() if comment and name != 'return']
     if comments.get('return'):
         rows.append(f'| *returns* | {as_written(comments["return"])} |')
-    return '\n'.join(['| argument | meaning |', '|---|------------|', *rows]) if rows else ''
+    return '\n'.join(
+        ['| argument | meaning |', '|---|------------|', *rows]
+    ) if rows else ''
 
 # %% ../nbs/59_pages.ipynb #a9b379c0
 STORIES = ('features', 'bucketing', 'model', 'train', 'results')
@@ -145,9 +159,11 @@ class Table(BasicMarkdownRenderer):
         source = NbdevLookup().code(self.fn)
         link = f'[source]({source}){{target="_blank" style="float:right; font-size:smaller"}}'
         signature = short_signature(self.nm.split('.')[-1], self.sym)
-        parts = [link if source else '', f'{"#"*self.title_level} {self.nm}',
-                 f'```python\n{signature}\n```' if signature else '',
-                 as_written(self.docs or ''), arguments(self.sym) if signature else '']
+        parts = [
+            link if source else '', f'{"#"*self.title_level} {self.nm}',
+            f'```python\n{signature}\n```' if signature else '',
+            as_written(self.docs or ''),
+            arguments(self.sym) if signature else '']
         return '\n\n'.join(p for p in parts if p)
 
 # %% ../nbs/59_pages.ipynb #a43fe5b4

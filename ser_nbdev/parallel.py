@@ -63,7 +63,9 @@ def n_processes(jobs:int # -1: one per core
                )->int:
     "How many processes `jobs` asks for."
     if isinstance(jobs, bool) or not isinstance(jobs, Integral) or jobs==0:
-        raise ValueError(f'jobs={jobs!r}: give a whole number of processes, or -1 for one per core')
+        raise ValueError(
+            f'jobs={jobs!r}: give a whole number of processes, or -1 for one per core'
+        )
     with joblib.parallel_config(backend='loky'):
         return joblib.effective_n_jobs(int(jobs))
 
@@ -77,9 +79,11 @@ def default_jobs()->int: # for `train_all`
     "One model for each core, -1; one alone where there is a GPU or a cluster."
     if cluster()[1] > 1:
         return 1
-    [gpu] = joblib.Parallel(n_processes(-1), backend='loky')([joblib.delayed(sees_gpu)()])
+    [gpu] = joblib.Parallel(
+        n_processes(-1), backend='loky')([joblib.delayed(sees_gpu)()])
     return 1 if gpu else -1
 
+# %% ../nbs/38_parallel.ipynb #6030597e
 def train_with_tally(tally, config, *args):
     "One training in another process."
     from ser_nbdev.train import train
@@ -93,16 +97,20 @@ def train_beside(tasks, features, frame, jobs, bar):
         raise ValueError(f'jobs={jobs}: processes side by side are for CPUs; '
                          'with a GPU, or machines of TF_CONFIG, leave it at 1')
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'A worker stopped') # joblib replaces one that has grown
+        # joblib replaces one that has grown
+        warnings.filterwarnings('ignore', 'A worker stopped')
         tally = Tally(Path(folder)/'epochs')
-        calls = [joblib.delayed(train_with_tally)(tally, config, features, frame, fold, out)
-                 for config, fold, out in tasks]
+        calls = [
+            joblib.delayed(train_with_tally)(
+                tally, config, features, frame, fold, out)
+            for config, fold, out in tasks]
         try:
             with following(tally, bar):
                 return joblib.Parallel(jobs, backend='loky')(calls)
         except BrokenProcessPool as e:
-            raise RuntimeError('a process was ended from outside (out of memory?); '
-                               'run again with fewer jobs, what is finished is kept') from e
+            raise RuntimeError(
+                'a process was ended from outside (out of memory?); '
+                'run again with fewer jobs, what is finished is kept') from e
 
 # %% ../nbs/38_parallel.ipynb #2590e893
 def train_in_turn(tasks, features, frame, bar):
@@ -127,7 +135,9 @@ def train_all(tasks:Iterable,    # of each run: `TrainConfig`, `Fold`, folder
     if len({Path(out).resolve() for *_, out in tasks})<len(tasks):
         raise ValueError('two runs in one folder; give each its own')
     total = sum(config.epochs for config, _, _ in tasks)
-    with tqdm(total=total, desc='training', unit='epoch', leave=False, smoothing=.05) as bar:
+    with tqdm(
+            total=total, desc='training', unit='epoch', leave=False,
+            smoothing=.05) as bar:
         if jobs>1:
             return train_beside(tasks, features, frame, jobs, bar)
         return train_in_turn(tasks, features, frame, bar)

@@ -18,7 +18,8 @@ from .audio import SR
 from .features import HOP, frame, log_energy, power_spectrum, window
 
 # %% ../nbs/21_pitch.ipynb #20209c92
-HALF_BAND = {1: .3112, 3: -.0844, 5: .032, 7: -.0093}   # distance from the middle -> weight
+# distance from the middle -> weight
+HALF_BAND = {1: .3112, 3: -.0844, 5: .032, 7: -.0093}
 
 def half_rate(y:np.ndarray   # waveform at 16 kHz, float32 `(n_samples,)`
              )->np.ndarray:  # at 8 kHz, `(n_samples//2,)`
@@ -35,8 +36,10 @@ def half_rate(y:np.ndarray   # waveform at 16 kHz, float32 `(n_samples,)`
 
 # %% ../nbs/21_pitch.ipynb #192938d3
 F0_MIN, F0_MAX = 60., 500.       # Hz
-F0_WINDOW, F0_FFT = 360, 512     # samples at 8 kHz; no lag up to 16.7 ms wraps around
-LAGS = np.arange(int(SR/2/F0_MAX), int(np.ceil(SR/2/F0_MIN)) + 1)   # of F0_MAX to F0_MIN
+# samples at 8 kHz; no lag up to 16.7 ms wraps around
+F0_WINDOW, F0_FFT = 360, 512
+# of F0_MAX to F0_MIN
+LAGS = np.arange(int(SR/2/F0_MAX), int(np.ceil(SR/2/F0_MIN)) + 1)
 
 def pitch_window()->np.ndarray: # float32 `(512,)`
     "A Hann window of 45 ms at 8 kHz."
@@ -81,7 +84,8 @@ def highest_peaks(r:np.ndarray # normalised autocorrelation `(n_frames, n_lags)`
     low, high = LAGS[0], LAGS[-1]
     middle = r[:, low:high+1]
     score = middle - (OCTAVE_COST*np.log2(LAGS)).astype(np.float32)
-    no_peak = (middle <= r[:, low-1:high]) | (middle < r[:, low+1:high+2]) | (middle <= 0)
+    no_peak = (middle <= r[:, low-1:high]) | (
+        middle < r[:, low+1:high+2]) | (middle <= 0)
     score[no_peak] = -1
     rows = np.arange(len(r))
     best = np.zeros((CANDIDATES, len(r)), int)
@@ -106,7 +110,8 @@ def f0_candidates(r:np.ndarray # normalised autocorrelation `(n_frames, n_lags)`
     a, b = 1 + EMPHASIS**2, EMPHASIS
     voicing = (a*middle - b*(left + right))/(a - 2*b*r[:, 1])
     values = (SR/2/(lag + shift), height, voicing)
-    return [np.where(found, v, np.float32(0)).astype(np.float32) for v in values]
+    return [
+        np.where(found, v, np.float32(0)).astype(np.float32) for v in values]
 
 # %% ../nbs/21_pitch.ipynb #232fa0c1
 JUMP_COST = .5      # of a jump of one octave
@@ -121,7 +126,8 @@ def best_path(score:np.ndarray, # of each state `(n_states, n_frames)`
     backwards = score.copy()
     for _ in range(PASSES):
         forwards[:, 1:] = score[:, 1:] + (forwards[:, None, :-1] - cost).max(0)
-        backwards[:, :-1] = score[:, :-1] + (backwards[None, :, 1:] - cost).max(1)
+        backwards[:, :-1] = score[:, :-1] + (
+            backwards[None, :, 1:] - cost).max(1)
     return (forwards + backwards - score).argmax(0)
 
 # %% ../nbs/21_pitch.ipynb #d77bef7e
@@ -143,7 +149,8 @@ def f0_track(f:np.ndarray,        # candidates, Hz (0: none) `(n_candidates, n_f
     "Choose one candidate, or none, in every frame."
     octave = np.log2(np.maximum(f, F0_MIN/2))
     height = np.clip(height, 0, 1)
-    voiced = np.where(f > 0, height + OCTAVE_COST*(octave - np.log2(F0_MIN)), -9)
+    voiced = np.where(
+        f > 0, height + OCTAVE_COST*(octave - np.log2(F0_MIN)), -9)
     score = np.concatenate([unvoiced[None], voiced]).astype(np.float32)
     best = best_path(score, path_costs(octave))
     t = np.arange(score.shape[1])

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 else:
-    Axes, Figure = 'Axes', 'Figure' # nbdev looks the names up when it makes the pages
+    # nbdev looks the names up when it makes the pages
+    Axes, Figure = 'Axes', 'Figure'
 
 # %% ../nbs/42_plots.ipynb #967575f3
 ARM_COLOURS = ('#332288', '#999933') # no emotion's
@@ -39,7 +40,8 @@ def new_axes(width:float=9,  # of the figure, in inches
             )->Any:          # one `Axes`, or an array of them
     "Axes on a new figure."
     import matplotlib.pyplot as plt
-    options = dict(figsize=(width, height), dpi=DPI, layout='constrained') | options
+    options = dict(
+        figsize=(width, height), dpi=DPI, layout='constrained') | options
     _, axs = plt.subplots(rows, columns, **options)
     return axs
 
@@ -59,7 +61,8 @@ def with_few_colours(png, colours):
     "The image with so many colours."
     from PIL import Image
     small = io.BytesIO()
-    image = Image.open(png).convert('RGB').quantize(colours, dither=Image.Dither.NONE)
+    image = Image.open(png).convert('RGB').quantize(
+        colours, dither=Image.Dither.NONE)
     image.save(small, 'PNG', optimize=True)
     return small.getvalue()
 
@@ -81,7 +84,9 @@ def curve_table(history:pd.DataFrame, # of one arm: a row for each epoch of each
     tables = []
     for part, name in (('training', column), ('validation', f'val_{column}')):
         if name in kept:
-            tables.append(pd.DataFrame(dict(epoch=kept.epoch, part=part, value=kept[name])))
+            tables.append(
+                pd.DataFrame(
+                    dict(epoch=kept.epoch, part=part, value=kept[name])))
     return pd.concat(tables, ignore_index=True)
 
 def plot_curve(history:pd.DataFrame, # of one arm
@@ -91,9 +96,10 @@ def plot_curve(history:pd.DataFrame, # of one arm
               )->'Axes':
     "One panel: median and middle half, training solid, validation dashed."
     import seaborn as sns
-    return sns.lineplot(curve_table(history, column), x='epoch', y='value', style='part',
-                        color=colour, estimator='median', errorbar=('pi', 50), legend=False,
-                        ax=ax)
+    return sns.lineplot(
+        curve_table(history, column), x='epoch', y='value', style='part',
+        color=colour, estimator='median', errorbar=('pi', 50), legend=False,
+        ax=ax)
 
 # %% ../nbs/42_plots.ipynb #1a4adb9a
 CURVE_NAMES = dict(loss='cross-entropy', uar='UAR', wa='accuracy (WA)')
@@ -104,8 +110,9 @@ def plot_curves(c:Comparison,              # what to draw
                )->np.ndarray:              # the axes `(len(what), n_arms)`
     "Learning curves of the arms side by side, on one scale."
     if axs is None:
-        axs = new_axes(9, 2.4*len(what), len(what), len(c.arms), sharex=True, sharey='row',
-                       squeeze=False)
+        axs = new_axes(
+            9, 2.4*len(what), len(what), len(c.arms), sharex=True,
+            sharey='row', squeeze=False)
     for row, column in zip(axs, what):
         for ax, arm, colour in zip(row, c.arms, ARM_COLOURS):
             plot_curve(c.history[c.history.arm == arm], column, colour, ax)
@@ -120,7 +127,9 @@ def plot_curves(c:Comparison,              # what to draw
 # %% ../nbs/42_plots.ipynb #772b93f8
 def plot_guess(c, column, ax):
     "A dotted line where guessing ends: chance, or the majority class."
-    level = dict(uar=1/len(c.classes), wa=c.predictions.truth.value_counts(normalize=True).max())
+    level = dict(
+        uar=1/len(c.classes),
+        wa=c.predictions.truth.value_counts(normalize=True).max())
     if column in level:
         ax.axhline(level[column], color='black', lw=.8, ls=':')
 
@@ -136,7 +145,8 @@ def curve_legend(c, what, figure):
     figure.legend(handles=handles, loc='outside lower center', ncols=3)
 
 # %% ../nbs/42_plots.ipynb #054fa12a
-PUBLISHED = dict(training=.45, validation=.42) # the original's README: accuracy with dropout
+# the original's README: accuracy with dropout
+PUBLISHED = dict(training=.45, validation=.42)
 
 def plot_original(c:Comparison, # run `original`
                   title:str='', # of the figure
@@ -150,10 +160,12 @@ def plot_original(c:Comparison, # run `original`
 
 def plot_published(ax, right):
     "The original's two figures as grey lines."
-    for (part, share), style, side in zip(PUBLISHED.items(), ('-', '--'), ('bottom', 'top')):
+    for (part, share), style, side in zip(
+            PUBLISHED.items(), ('-', '--'), ('bottom', 'top')):
         ax.axhline(share, ls=style, color='grey', lw=1)
-        ax.text(right, share, f'original, {part}: {share:.0%}', ha='right', va=side, fontsize=8,
-                color='#444444')
+        ax.text(
+            right, share, f'original, {part}: {share:.0%}', ha='right',
+            va=side, fontsize=8, color='#444444')
 
 # %% ../nbs/42_plots.ipynb #1d3630ea
 def plot_confusion(predictions:pd.DataFrame, # columns truth and predicted
@@ -196,10 +208,14 @@ def plot_speakers(c:Comparison,   # what to draw
     ax = new_axes(9, 2.8) if ax is None else ax
     scores = pd.DataFrame({arm: speaker_uar(c.of_arm(arm)) for arm in c.arms})
     scores.index = scores.index.astype(str).rename('speaker')
-    ax.vlines(scores.index, scores.min(axis=1), scores.max(axis=1), color='grey', lw=1)
-    long = scores.reset_index().melt('speaker', var_name='arm', value_name='UAR')
-    sns.scatterplot(long, x='speaker', y='UAR', hue='arm', style='arm', markers=['o', 's'],
-                    palette=ARM_COLOURS[:len(c.arms)], ax=ax)
+    ax.vlines(
+        scores.index, scores.min(axis=1), scores.max(axis=1), color='grey',
+        lw=1)
+    long = scores.reset_index().melt(
+        'speaker', var_name='arm', value_name='UAR')
+    sns.scatterplot(
+        long, x='speaker', y='UAR', hue='arm', style='arm', markers=['o', 's'],
+        palette=ARM_COLOURS[:len(c.arms)], ax=ax)
     ax.axhline(1/len(c.classes), color='black', lw=.8, ls=':')
     ax.tick_params(axis='x', rotation=0 if len(scores) < 12 else 90)
     ax.set(xlabel='speaker (dotted line: chance)', ylim=(0, 1),
@@ -223,10 +239,12 @@ def plot_calibration(c:Comparison,   # what to draw
         bins = bins[bins.n >= 10]
         ax.plot(bins.confidence, bins.accuracy, color=colour, lw=1)
         area = 10 + 300*bins.n/bins.n.sum()
-        ax.scatter(bins.confidence, bins.accuracy, area, color=colour,
-                   marker=marker, alpha=.7, label=f'{arm}: ECE {ece(sure, right):.3f}')
-    ax.set(xlabel='confidence (probability of what is predicted)', ylabel='share that is right',
-           xlim=(0, 1), ylim=(0, 1), title=title)
+        ax.scatter(
+            bins.confidence, bins.accuracy, area, color=colour, marker=marker,
+            alpha=.7, label=f'{arm}: ECE {ece(sure, right):.3f}')
+    ax.set(
+        xlabel='confidence (probability of what is predicted)',
+        ylabel='share that is right', xlim=(0, 1), ylim=(0, 1), title=title)
     for handle in ax.legend(loc='lower right').legend_handles:
         handle.set_sizes([40])
     return ax
@@ -276,7 +294,8 @@ def plot_attention(y:np.ndarray,         # waveform at 16 kHz, `(n_samples,)`
     axs[0].plot(np.arange(len(y))/16_000, y, color='#999999', lw=.4)
     axs[0].set(ylabel='amplitude', ylim=(-loudest, loudest))
     axs[0].set_title(title, fontsize='medium')
-    axs[1].specgram(y + 1e-6, NFFT=400, Fs=16_000, noverlap=240, cmap='Greys', vmin=-120)
+    axs[1].specgram(
+        y + 1e-6, NFFT=400, Fs=16_000, noverlap=240, cmap='Greys', vmin=-120)
     axs[1].set(ylabel='frequency (Hz)', xlabel='time (s)')
     for ax in axs:
         ax.set_xlim(0, seconds)
@@ -297,8 +316,9 @@ def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attentio
                          emotions:list,       # a row of pictures each
                         )->'Figure':          # the figure
     "Attention over a recognised recording (left) and a mistaken one, for each emotion."
-    axs = new_axes(9, 2.6*len(emotions), 2*len(emotions), 2, height_ratios=(1, 2)*len(emotions),
-                   dpi=100)
+    axs = new_axes(
+        9, 2.6*len(emotions), 2*len(emotions), 2,
+        height_ratios=(1, 2)*len(emotions), dpi=100)
     right = looked.predicted == looked.truth
     for i, emotion in enumerate(emotions):
         for j, (kind, chosen) in enumerate((('hit', right), ('miss', ~right))):
@@ -319,7 +339,8 @@ def plot_found(utterance, paths, pair):
     if utterance.predicted != utterance.truth:
         title += f', predicted {EMOTIONS[utterance.predicted]}'
     y = load_audio(paths[utterance['name']])
-    plot_attention(y, utterance.attention, title, COLOURS[utterance.truth], pair)
+    plot_attention(
+        y, utterance.attention, title, COLOURS[utterance.truth], pair)
     pair[0].tick_params(labelbottom=False)
 
 def plot_nothing(title, pair):
@@ -351,12 +372,15 @@ def plot_embeddings(x:np.ndarray,         # vectors, `(n_rows, n_units)`
     ax = new_axes(8, 4.6) if ax is None else ax
     pca = PCA(2)
     first, second = pca.fit_transform(x).T
-    table = pd.DataFrame(dict(first=first, second=second, emotion=emotion_names(emotions)))
+    table = pd.DataFrame(
+        dict(first=first, second=second, emotion=emotion_names(emotions)))
     marked = 0 < len(set(speakers)) < 12
     if marked:
         table['speaker'] = list(speakers)
-    sns.scatterplot(table, x='first', y='second', hue='emotion', palette=palette_of(emotions),
-                    style='speaker' if marked else None, s=28, linewidth=0, alpha=.75, ax=ax)
+    sns.scatterplot(
+        table, x='first', y='second', hue='emotion',
+        palette=palette_of(emotions), style='speaker' if marked else None,
+        s=28, linewidth=0, alpha=.75, ax=ax)
     share = pca.explained_variance_ratio_
     ax.set(xlabel=f'first component ({share[0]:.0%} of the variance)',
            ylabel=f'second component ({share[1]:.0%})', title=title)

@@ -58,13 +58,17 @@ def audio_files(root:Path,         # folder to look in, sub-folders too
     found = set()
     for folder, names in _folders_below(root):
         paths = [folder/name for name in names]
-        found.update(path for path in paths if _is_recording(path, tuple(suffixes)))
+        found.update(
+            path for path in paths if _is_recording(path, tuple(suffixes)))
     odd = sorted(path for path in found if printable(path) != str(path))
     if odd:
-        some = ', '.join(map(printable, odd[:3])) + (' …' if len(odd) > 3 else '')
-        warnings.warn(f"{len(odd)} recordings left out, their names are not UTF-8; rename {some}",
-                      stacklevel=2)
-    return sorted(path for path in found.difference(odd) if '__MACOSX' not in path.parts)
+        some = ', '.join(map(printable, odd[:3])) + (
+            ' …' if len(odd) > 3 else '')
+        warnings.warn(
+            f"{len(odd)} recordings left out, their names are not UTF-8; rename {some}",
+            stacklevel=2)
+    return sorted(
+        path for path in found.difference(odd) if '__MACOSX' not in path.parts)
 
 # %% ../nbs/11_reading.ipynb #4b85e6c2
 def duration(path:str|Path # of a recording
@@ -80,7 +84,8 @@ def duration(path:str|Path # of a recording
     return header.frames/header.samplerate
 
 # %% ../nbs/11_reading.ipynb #85a6a7e5
-COLUMNS = ['path', 'emotion', 'speaker', 'session', 'gender', 'text', 'duration']
+COLUMNS = [
+    'path', 'emotion', 'speaker', 'session', 'gender', 'text', 'duration']
 
 def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what else is known
                  corpus:Corpus     # its registry entry
@@ -88,11 +93,15 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
     "Translate the labels, fill what is not known, measure the durations."
     _check_known_labels(raw, corpus)
     _check_names_differ(raw, corpus)
-    unknown = [column for column in ('speaker', 'session', 'gender', 'text') if column not in raw]
-    df = raw.assign(emotion=raw.label.map(corpus.labels), **dict.fromkeys(unknown, ''))
+    unknown = [
+        column for column in ('speaker', 'session', 'gender', 'text')
+        if column not in raw]
+    df = raw.assign(
+        emotion=raw.label.map(corpus.labels), **dict.fromkeys(unknown, ''))
     df['duration'] = [duration(path) for path in df.path]
     df.attrs = {}
-    more = [column for column in df if column not in [*COLUMNS, 'name', 'label']]
+    more = [
+        column for column in df if column not in [*COLUMNS, 'name', 'label']]
     return df.set_index('name').sort_index()[COLUMNS + more]
 
 # %% ../nbs/11_reading.ipynb #791e8be3
@@ -101,16 +110,18 @@ def _check_known_labels(raw:pd.DataFrame, corpus:Corpus):
     unknown = sorted(set(raw.label).difference(corpus.labels))
     if unknown:
         path = raw.path[raw.label == unknown[0]].iloc[0]
-        raise CorpusError(f"{corpus.name}: no such label as {unknown[0]!r} ({path}); "
-                          f"known are {', '.join(corpus.labels)}")
+        raise CorpusError(
+            f"{corpus.name}: no such label as {unknown[0]!r} ({path}); "
+            f"known are {', '.join(corpus.labels)}")
 
 def _check_names_differ(raw:pd.DataFrame, corpus:Corpus):
     "Raise `CorpusError` where two utterances have one name."
     repeated = raw.name[raw.name.duplicated()]
     if len(repeated):
         first, second = raw.path[raw.name == repeated.min()].iloc[:2]
-        raise CorpusError(f"{corpus.name}: two utterances of one name, {first} and {second}; "
-                          f"keep one of them")
+        raise CorpusError(
+            f"{corpus.name}: two utterances of one name, {first} and {second}; "
+            f"keep one of them")
 
 # %% ../nbs/11_reading.ipynb #1c2b2e48
 def rows_from_names(root:Path,     # the corpus' folder
@@ -144,8 +155,9 @@ def reader_rows(rows:list,       # a dict for each utterance
 def _check_same_recording(name:str, twin:Path, path:Path):
     "Raise `CorpusError` where two files of one name differ."
     if not filecmp.cmp(twin, path, shallow=False):
-        raise CorpusError(f"two recordings named {name}, and not the same: {twin} and {path}; "
-                          f"keep one of them")
+        raise CorpusError(
+            f"two recordings named {name}, and not the same: {twin} and {path}; "
+            f"keep one of them")
 
 # %% ../nbs/11_reading.ipynb #4c7921ca
 def read_text_table(path:Path,      # a CSV or TSV file
@@ -153,8 +165,9 @@ def read_text_table(path:Path,      # a CSV or TSV file
                    )->pd.DataFrame: # all columns as text, nothing turned into NaN
     "A table as text."
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding='utf-8-sig',
-                           index_col=False, **kwargs)
+        return pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding='utf-8-sig',
+            index_col=False, **kwargs)
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise CorpusError(f"{path}: not a table: {reason}; "

@@ -18,7 +18,8 @@ import numpy as np, pandas as pd, soundfile
 from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
-from .bundle import check_class_names, check_feature_set, read_bundle, write_bundle
+from .bundle import (
+    check_class_names, check_feature_set, read_bundle, write_bundle)
 from .feature_sets import extract, feature_set
 from .features import frame_times
 from .folds import folds
@@ -48,7 +49,8 @@ class Prediction:
 
     def __repr__(self):
         ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
-        rest = ', '.join(f'{code} {probability:.2f}' for code,probability in ranked)
+        rest = ', '.join(
+            f'{code} {probability:.2f}' for code,probability in ranked)
         return f'{EMOTIONS.get(self.label, self.label)} ({rest})'
 
 # %% ../nbs/51_recognizer.ipynb #003eb817
@@ -64,15 +66,19 @@ def plot(self:Prediction,
     names = [EMOTIONS.get(code, code) for code in codes]
     colours = [COLOURS.get(code, '#7F7F7F') for code in codes]
     ax.barh(names, list(self.probabilities.values()), color=colours)
-    ax.set(xlim=(0, 1), xlabel='probability', title=EMOTIONS.get(self.label, self.label))
+    ax.set(
+        xlim=(0, 1), xlabel='probability',
+        title=EMOTIONS.get(self.label, self.label))
     ax.invert_yaxis()
     return ax
 
 # %% ../nbs/51_recognizer.ipynb #b5254e55
-NOT_FOR = ('decisions about a person: hiring, work, school, insurance, credit, health, police, '
-           'borders (in the EU, Article 5 of the AI Act forbids emotion recognition at work and in '
-           'education, but for medical or safety reasons); languages, ages and ways of recording '
-           'that it was not validated on. What a voice expresses is not what a person feels')
+NOT_FOR = (
+    'decisions about a person: hiring, work, school, insurance, credit, health, police, '
+    'borders (in the EU, Article 5 of the AI Act forbids emotion recognition at work and in '
+    'education, but for medical or safety reasons); languages, ages and ways of recording '
+    'that it was not validated on. What a voice expresses is not what a person feels'
+)
 
 class Card(dict):
     "What to know of a recogniser: a title and a sentence each."
@@ -80,7 +86,8 @@ class Card(dict):
         return '\n'.join(f'{title}: {text}' for title,text in self.items())
 
     def _repr_markdown_(self):
-        return '\n'.join(f'- **{title}**: {text}' for title,text in self.items())
+        return '\n'.join(
+            f'- **{title}**: {text}' for title,text in self.items())
 
     @property
     def brief(self)->str:
@@ -91,11 +98,14 @@ class Card(dict):
 # %% ../nbs/51_recognizer.ipynb #a11452c0
 def _card_of_runs(runs):
     "The card of finished runs."
-    trained_on = ' and '.join(f'{r.info["fold"]["train"]} utterances' for r in runs)
+    trained_on = ' and '.join(
+        f'{r.info["fold"]["train"]} utterances' for r in runs)
     scores = ', '.join(map(_score_of_run, runs))
     chance = 1/len(runs[0].classes)
-    return Card({'trained on': trained_on, 'score': f'UAR {scores}; chance {chance:.3f}',
-                 'not for': NOT_FOR})
+    return Card(
+        {
+            'trained on': trained_on,
+            'score': f'UAR {scores}; chance {chance:.3f}', 'not for': NOT_FOR})
 
 def _score_of_run(run):
     "UAR on the test part of a run's fold, and what that part is."
@@ -122,9 +132,12 @@ def _scoring_function(model):
         return lambda frames, mask: model.predict_on_batch([frames, mask])
     import tensorflow as tf
     n_features = model.inputs[0].shape[-1]
-    signature = [tf.TensorSpec([None, None, n_features]), tf.TensorSpec([None, None], tf.bool)]
-    return tf.function(lambda frames, mask: model([frames, mask], training=False),
-                       input_signature=signature)
+    signature = [
+        tf.TensorSpec([None, None, n_features]),
+        tf.TensorSpec([None, None], tf.bool)]
+    return tf.function(
+        lambda frames, mask: model(
+            [frames, mask], training=False), input_signature=signature)
 
 # %% ../nbs/51_recognizer.ipynb #6646cdf4
 class Recognizer:
@@ -138,7 +151,8 @@ class Recognizer:
         self.models, self.info, self.classes = models, info, info['classes']
         self.card = Card(info['card'])
         self.cmvns = [c and CMVN.from_dict(c) for c in info['cmvns']]
-        self.scorers = [_scoring_function(probability_model(m)) for m in models]
+        self.scorers = [
+            _scoring_function(probability_model(m)) for m in models]
 
     def __repr__(self):
         n = len(self.models)
@@ -148,7 +162,8 @@ class Recognizer:
 
     def __getattr__(self, name):
         if name in ('timeline', 'stream'):
-            raise AttributeError(f'Recognizer.{name} comes with import ser_nbdev.timeline')
+            raise AttributeError(
+                f'Recognizer.{name} comes with import ser_nbdev.timeline')
         raise AttributeError(f'a Recognizer has no {name!r}')
 
 # %% ../nbs/51_recognizer.ipynb #f9203bcc
@@ -163,24 +178,30 @@ def _finished_runs(runs):
         raise ValueError('from_run needs at least one finished run')
     for r in opened:
         if not r.finished:
-            raise ValueError(f'{r.path}: holds no finished run; '
-                             'the command that began one there goes on with it')
+            raise ValueError(
+                f'{r.path}: holds no finished run; '
+                'the command that began one there goes on with it')
     return opened
 
 def _check_same_configuration(infos):
     "Refuse runs that differ in more than seed and fold."
     def configuration(info):
-        return info['classes'], info['features'], {**info['recipe'], 'random_seed': None}
+        return info['classes'], info['features'], {
+            **info['recipe'], 'random_seed': None}
     if any(configuration(info) != configuration(infos[0]) for info in infos):
-        raise ValueError('these runs have different classes, features or recipes; an ensemble '
-                         'needs runs of one configuration, though seeds and folds may differ')
+        raise ValueError(
+            'these runs have different classes, features or recipes; an ensemble '
+            'needs runs of one configuration, though seeds and folds may differ'
+        )
 
 # %% ../nbs/51_recognizer.ipynb #1a7cdd84
 def _info_of_runs(runs, card=None):
     "What a recogniser has to know, from the runs' `config.json`."
     infos = [r.info for r in runs]
     _check_same_configuration(infos)
-    info = {key: infos[0][key] for key in ('classes', 'features', 'recipe', 'versions')}
+    info = {
+        key: infos[0][key]
+        for key in ('classes', 'features', 'recipe', 'versions')}
     info['cmvns'] = [i['cmvn'] for i in infos]
     if info['recipe']['normalise'] == 'speaker':    # says nothing of a new speaker
         info['cmvns'] = [None for _ in infos]
@@ -219,8 +240,9 @@ def features_of(self:Recognizer,
         x = extract(y, sr, self.info['features']['name'])
     peak = np.abs(y).max()
     if peak > 50:
-        raise AudioError(f'{name}: samples of up to {peak:.0f}, where audio lies in [-1, 1]: '
-                         'these look like whole numbers; divide 16-bit ones by 32768')
+        raise AudioError(
+            f'{name}: samples of up to {peak:.0f}, where audio lies in [-1, 1]: '
+            'these look like whole numbers; divide 16-bit ones by 32768')
     return x
 
 # %% ../nbs/51_recognizer.ipynb #8b4bc8ba
@@ -239,7 +261,8 @@ def _average_outputs(self:Recognizer, xs):
     from ser_nbdev.model import keras, ops
     per_model, stack = [], self.info['recipe']['stack']
     for scorer,cmvn in zip(self.scorers, self.cmvns):
-        frames, mask = pad_batch([self._normalised(x, cmvn) for x in xs], stack)
+        frames, mask = pad_batch(
+            [self._normalised(x, cmvn) for x in xs], stack)
         outputs = keras.tree.flatten(scorer(frames, mask))
         per_model.append([ops.convert_to_numpy(o) for o in outputs])
     return [np.mean(outputs, 0) for outputs in zip(*per_model)]
@@ -255,15 +278,17 @@ def score_features(self:Recognizer,
 
     def prediction(i):
         if not np.isfinite(probabilities[i]).all():
-            return AudioError('the answer is no number: the weights of this recogniser are too '
-                              'large or the samples too odd; '
-                              'train it again, or look at the samples')
+            return AudioError(
+                'the answer is no number: the weights of this recogniser are too '
+                'large or the samples too odd; '
+                'train it again, or look at the samples')
         weights = np.zeros(0)
         if attention:
             n_steps = -(-len(xs[i])//stack)
             weights = attention[0][i,:n_steps]
         times = frame_times(len(weights)*stack)[::stack] + .005*(stack-1)
-        return Prediction(dict(zip(self.classes, probabilities[i].tolist())), weights, times)
+        return Prediction(
+            dict(zip(self.classes, probabilities[i].tolist())), weights, times)
 
     return [prediction(i) for i in range(len(xs))]
 
@@ -280,7 +305,8 @@ def open_recording(path:str|Path          # of a file
     "A recording opened for reading; where it cannot be, `load_audio` says why."
     with contextlib.suppress(soundfile.LibsndfileError, TypeError):
         if os.path.isfile(path):
-            return soundfile.SoundFile(os.fsencode(path) if os.name == 'posix' else path)
+            return soundfile.SoundFile(
+                os.fsencode(path) if os.name == 'posix' else path)
     load_audio(path)
 
 def _seconds_in(f):
@@ -313,9 +339,10 @@ LONGEST = 600    # s
 def _check_duration(name, seconds):
     "Refuse what is too long for one prediction."
     if seconds > LONGEST:
-        raise AudioError(f'{name}: {seconds:.0f} s, and one prediction is for up to {LONGEST} s; '
-                         'score it window by window (Recognizer.timeline or stream, '
-                         'ser_predict --timeline)')
+        raise AudioError(
+            f'{name}: {seconds:.0f} s, and one prediction is for up to {LONGEST} s; '
+            'score it window by window (Recognizer.timeline or stream, '
+            'ser_predict --timeline)')
 
 def read_utterance(path:str|Path # of a recording of up to ten minutes
                   )->np.ndarray: # float32 mono at 16 kHz, (n_samples,)
@@ -363,9 +390,11 @@ def _score_group(self:Recognizer, group, max_frames):
     if not good:
         return group
     most = max(max_frames, *(len(group[i]) for i in good))
-    batches = BucketIterator(group, np.zeros(len(group), int), good, max_frames=most, shuffle=False)
+    batches = BucketIterator(
+        group, np.zeros(len(group), int), good, max_frames=most, shuffle=False)
     for rows in batches.plan:
-        for i,prediction in zip(rows, self.score_features([group[i] for i in rows])):
+        for i,prediction in zip(
+                rows, self.score_features([group[i] for i in rows])):
             group[i] = prediction
     return group
 
@@ -377,7 +406,8 @@ def predict_each(self:Recognizer,
                 )->Iterator:               # for each a `Prediction`, or its `AudioError`
     "Score recordings as they come, batched by length; errors are handed on, not raised."
     paths = iter(paths)
-    while group := [self._features_or_error(path) for path in islice(paths, _GROUP)]:
+    while group := [
+            self._features_or_error(path) for path in islice(paths, _GROUP)]:
         yield from self._score_group(group, max_frames)
 
 @patch

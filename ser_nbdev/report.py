@@ -10,8 +10,8 @@ import html
 import json
 from base64 import b64encode
 from pathlib import Path
-from .plots import (figure_png, plot_calibration, plot_confusions, plot_curves,
-                             plot_speakers)
+from .plots import (
+    figure_png, plot_calibration, plot_confusions, plot_curves, plot_speakers)
 from .comparison import Comparison
 
 # %% ../nbs/43_report.ipynb #07b74438
@@ -22,7 +22,8 @@ def report_pictures(comparison:Comparison # what to draw
         'Learning curves': plot_curves(comparison)[0][0].figure,
         'Confusion': plot_confusions(comparison),
         'Speakers': plot_speakers(comparison).figure,
-        'Calibration': plot_calibration(comparison, 'how sure, how right').figure}
+        'Calibration': plot_calibration(
+            comparison, 'how sure, how right').figure}
     return {title: figure_png(figure) for title, figure in figures.items()}
 
 # %% ../nbs/43_report.ipynb #6444a236
@@ -54,10 +55,12 @@ def report_page(comparison:Comparison, # what to show
                )->str:                 # HTML
     "The page."
     return PAGE.format(
-        style=STYLE, title=html.escape(title), verdict=html.escape(comparison.verdict),
+        style=STYLE, title=html.escape(title),
+        verdict=html.escape(comparison.verdict),
         caveat=html.escape(comparison.caveat),
         table=comparison.table().to_html(index=False, border=0),
-        pictures='\n'.join(picture_html(*picture) for picture in pictures.items()),
+        pictures='\n'.join(
+            picture_html(*picture) for picture in pictures.items()),
         config=html.escape(json.dumps(comparison.config, indent=1)))
 
 # %% ../nbs/43_report.ipynb #cd8028d2

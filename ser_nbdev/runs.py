@@ -77,7 +77,8 @@ def metrics(self:Run)->dict: # UAR, WA and loss of each part that isn't empty
 def predictions(self:Run)->pd.DataFrame: # a row per utterance: name, speaker, truth, probabilities
     "What the model says of the test rows."
     text = dict(name=str, speaker=str, truth=str)
-    return pd.read_csv(self.path/'predictions.csv', dtype=text, keep_default_na=False)
+    return pd.read_csv(
+        self.path/'predictions.csv', dtype=text, keep_default_na=False)
 
 # %% ../nbs/36_runs.ipynb #eeaf3fd5
 @patch
@@ -87,8 +88,9 @@ def model(self:Run)->object: # Keras model, not compiled
         return rebuilt_model(self.info, read_weights(self.path))
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as e:
         reason = (str(e).splitlines() or [type(e).__name__])[0]
-        raise ValueError(f'{self.path}: the weights cannot be used ({reason}); '
-                         'train again, or get the whole folder') from None
+        raise ValueError(
+            f'{self.path}: the weights cannot be used ({reason}); '
+            'train again, or get the whole folder') from None
 
 # %% ../nbs/36_runs.ipynb #18f58615
 def row_hashes(features:Sequence,  # feature store, or anything indexable
@@ -98,7 +100,9 @@ def row_hashes(features:Sequence,  # feature store, or anything indexable
     if hasattr(features, 'sources'):
         return list(features.sources.source_hash.reindex(frame.index))
     def content(i): return np.ascontiguousarray(features[i], np.float32)
-    return [hashlib.blake2b(content(i), digest_size=8).hexdigest() for i in range(len(frame))]
+    return [
+        hashlib.blake2b(content(i), digest_size=8).hexdigest()
+        for i in range(len(frame))]
 
 def data_hash(features:Sequence,  # feature store, or anything indexable
               frame:pd.DataFrame, # corpus table, rows aligned
@@ -107,8 +111,11 @@ def data_hash(features:Sequence,  # feature store, or anything indexable
     "A hash of what trains, validates and tests."
     table = frame[['emotion','speaker']].astype(str)
     table = table.assign(source=row_hashes(features, frame))
-    parts = [table.iloc[rows].to_csv() for rows in (fold.train, fold.valid, fold.test)]
-    return hashlib.blake2b('\0'.join(parts).encode(), digest_size=8).hexdigest()
+    parts = [
+        table.iloc[rows].to_csv()
+        for rows in (fold.train, fold.valid, fold.test)]
+    return hashlib.blake2b(
+        '\0'.join(parts).encode(), digest_size=8).hexdigest()
 
 # %% ../nbs/36_runs.ipynb #de85cb2e
 def described_run(config:TrainConfig, # how to train
@@ -120,7 +127,8 @@ def described_run(config:TrainConfig, # how to train
                   keras:object        # the library, for its version and backend
                  )->dict:             # what `config.json` says
     "All that decides a run."
-    sizes = {part: len(getattr(fold, part)) for part in ('train', 'valid', 'test')}
+    sizes = {
+        part: len(getattr(fold, part)) for part in ('train', 'valid', 'test')}
     return dict(
         recipe=asdict(config),
         classes=classes,
@@ -154,7 +162,9 @@ def run_differences(there:dict, # `config.json` of a folder
     "What sets two runs apart."
     old, new = comparable(there), comparable(here)
     differing = [name for name in new if old.get(name)!=new[name]]
-    return '; '.join(f'{name} ({old.get(name)} there, {new[name]} here)' for name in differing)
+    return '; '.join(
+        f'{name} ({old.get(name)} there, {new[name]} here)'
+        for name in differing)
 
 # %% ../nbs/36_runs.ipynb #2747f9b2
 RUN_FILES = ('metrics.json', 'config.json', 'history.csv', 'predictions.csv',
@@ -191,17 +201,20 @@ def open_run(out:str|Path,    # folder
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if (out/'index.arrow').exists():
-        raise ValueError(f'{out} is a feature store; give the run a folder of its own')
+        raise ValueError(
+            f'{out} is a feature store; give the run a folder of its own')
     if not resume:
         remove_run(out)
     begun = Run(out).finished or (out/'checkpoint/state.npz').exists()
     if not begun or not (out/'config.json').exists():
-        write_json(out/'config.json', info) # before the first epoch it may change
+        # before the first epoch it may change
+        write_json(out/'config.json', info)
         return out
     differences = run_differences(Run(out).info, info)
     if differences:
-        raise ValueError(f'{out} holds a run of another configuration: {differences}; '
-                         'choose another folder, or remove this one')
+        raise ValueError(
+            f'{out} holds a run of another configuration: {differences}; '
+            'choose another folder, or remove this one')
     return out
 
 # %% ../nbs/36_runs.ipynb #e88b618a

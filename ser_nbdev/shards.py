@@ -32,8 +32,9 @@ def checked_trim(trim_db # what was cut off both ends, dB below the loudest; Non
         return None
     is_number = isinstance(trim_db, Real) and not isinstance(trim_db, bool)
     if not is_number or not 0<trim_db<=200:
-        raise StoreError(f'trim_db={trim_db!r}: give a number of dB, silence is so much quieter '
-                         'than the loudest, more than 0 and at most 200')
+        raise StoreError(
+            f'trim_db={trim_db!r}: give a number of dB, silence is so much quieter '
+            'than the loudest, more than 0 and at most 200')
     return float(trim_db)
 
 def store_kind(features:FeatureSet,     # feature set
@@ -42,9 +43,12 @@ def store_kind(features:FeatureSet,     # feature set
               )->dict:                  # JSON-able
     "What the numbers of a store are."
     if dtype not in ('float32', 'float16'):
-        raise StoreError(f'dtype={dtype!r}: features are stored as float32 or float16')
-    return dict(features=features.name, version=features.version, fingerprint=features.fingerprint,
-                columns=list(features.columns), dtype=dtype, trim_db=checked_trim(trim_db))
+        raise StoreError(
+            f'dtype={dtype!r}: features are stored as float32 or float16')
+    return dict(
+        features=features.name, version=features.version,
+        fingerprint=features.fingerprint, columns=list(features.columns),
+        dtype=dtype, trim_db=checked_trim(trim_db))
 
 # %% ../nbs/24_shards.ipynb #4bc00069
 def kind_in_words(kind:dict # from `store_kind`
@@ -99,7 +103,8 @@ def write_table(path:Path,      # file
                ):
     "Write one Arrow file."
     digest = table_digest(path.name, table, metadata)
-    table = table.replace_schema_metadata(dict(ser_nbdev=json.dumps(metadata), digest=digest))
+    table = table.replace_schema_metadata(
+        dict(ser_nbdev=json.dumps(metadata), digest=digest))
     with whole_file(path) as f, pa.ipc.new_file(f, table.schema) as writer:
         writer.write_table(table)
 
@@ -112,8 +117,9 @@ def damage_named(path:str|Path # file of a store
     except StoreError:
         raise
     except FileNotFoundError as e:
-        raise StoreError(f'{path}: gone; the store was updated or moved since it was opened, '
-                         'open it again') from e
+        raise StoreError(
+            f'{path}: gone; the store was updated or moved since it was opened, '
+            'open it again') from e
     except Exception as e:
         reason = ' '.join(str(e).split())[:80]
         raise StoreError(f'{path}: damaged ({type(e).__name__}: {reason}); '
@@ -127,7 +133,8 @@ def open_table(path:str|Path,    # Arrow file
     with damage_named(path):
         with pa.memory_map(str(path)) as f:
             table = pa.ipc.open_file(f).read_all()
-        table.validate(full=True) # offsets that lead out of the file would end the process
+        # offsets that lead out of the file would end the process
+        table.validate(full=True)
         written = table.schema.metadata
         metadata = json.loads(written[b'ser_nbdev'])
         if check:
@@ -148,7 +155,8 @@ def write_shard(path:Path,       # file
     x = np.concatenate([np.zeros((0, width), kind['dtype']), *arrays])
     offsets = np.cumsum([0, *map(len, arrays)]).astype(np.int64)
     types = (pa.string(), pa.int64(), pa.string())
-    columns = [pa.array([u[i] for u in utterances], t) for i, t in enumerate(types)]
+    columns = [
+        pa.array([u[i] for u in utterances], t) for i, t in enumerate(types)]
     rows = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), width)
     frames = pa.LargeListArray.from_arrays(offsets, rows)
     table = pa.table([*columns, frames], names=['name', 'size', 'hash', 'x'])
@@ -177,11 +185,14 @@ def shard_path(folder:Path,     # of the shards
                utterances:list, # (name, size, hash) of each
               )->Path:          # of its file, which need not exist yet
     "A shard's name is a hash of what it is made from."
-    what = json.dumps([kind['fingerprint'], kind['dtype'], kind['trim_db'], utterances])
-    return folder/(hashlib.blake2b(what.encode(), digest_size=16).hexdigest() + '.arrow')
+    what = json.dumps(
+        [kind['fingerprint'], kind['dtype'], kind['trim_db'], utterances])
+    return folder/(
+        hashlib.blake2b(what.encode(), digest_size=16).hexdigest() + '.arrow')
 
 # %% ../nbs/24_shards.ipynb #6a3f0668
-LAST_INDEX = {} # (path, time, size) of the index that was read last -> where everything is
+# (path, time, size) of the index that was read last -> where everything is
+LAST_INDEX = {}
 
 def indexed_shards(index:Path # of a store
                   )->dict:    # hash of a recording -> name of its shard
@@ -195,8 +206,10 @@ def indexed_shards(index:Path # of a store
         LAST_INDEX[key] = {}
         with suppress(StoreError):
             table, about = open_table(index, check=True)
-            hashes, shards = (table[c].to_pylist() for c in ('source_hash', 'shard'))
-            LAST_INDEX[key] = {h: about['shards'][k] for h, k in zip(hashes, shards)}
+            hashes, shards = (
+                table[c].to_pylist() for c in ('source_hash', 'shard'))
+            LAST_INDEX[key] = {
+                h: about['shards'][k] for h, k in zip(hashes, shards)}
     return LAST_INDEX[key]
 
 # %% ../nbs/24_shards.ipynb #7d2fb72e
@@ -223,11 +236,15 @@ class Failure(NamedTuple):
 def failure_of(e:Exception, source:str)->Failure:
     "What an error says of a recording."
     if isinstance(e, AudioError):
-        code = getattr(e.__cause__, 'code', None) # libsndfile's 2 is an error of the system
+        # libsndfile's 2 is an error of the system
+        code = getattr(e.__cause__, 'code', None)
         system_error = isinstance(e.__cause__, OSError) or code==2
-        return Failure(printable(e).removeprefix(f'{printable(source)}: '), not system_error)
+        return Failure(
+            printable(e).removeprefix(f'{printable(source)}: '),
+            not system_error)
     if isinstance(e, OSError):
-        return Failure(printable(f'cannot be opened: {e.strerror or e}'), False)
+        return Failure(
+            printable(f'cannot be opened: {e.strerror or e}'), False)
     first_line = f'{type(e).__name__}: {e}'.splitlines()[0]
     return Failure(printable(first_line.rstrip(': ')), False)
 
@@ -254,7 +271,8 @@ def in_dtype(x:np.ndarray,  # features, `(n_frames, n_features)`
 def recording_features(source, features:FeatureSet, kind:dict)->np.ndarray:
     "Read and extract one recording."
     y = load_audio(source, kind['trim_db'])
-    return in_dtype(extract(y, features=features), kind['dtype'], features.name)
+    return in_dtype(
+        extract(y, features=features), kind['dtype'], features.name)
 
 # %% ../nbs/24_shards.ipynb #2f4a25d3
 def identified(rows:list # (name, path) of each recording
@@ -297,7 +315,8 @@ def make_shard(rows:list,           # (name, path) of each recording
         return path.name, *shard_summary(path), failed
     at_hand = features_at_hand(folder.parent, {u[2] for u, _ in found})
     with threadpool_limits(1): # one thread for each process
-        good, arrays, lasting, passing = extracted(found, features, kind, at_hand)
+        good, arrays, lasting, passing = extracted(
+            found, features, kind, at_hand)
     failed += passing
     if not good and not lasting:
         return None, [], [], failed

@@ -30,10 +30,14 @@ def confusion_counts(predictions:pd.DataFrame, # columns speaker, truth, predict
                      classes:Sequence,         # order of truth (third axis), predicted (fourth)
                     )->np.ndarray:             # `(n_speakers, n_seeds, n_classes, n_classes)`
     "A confusion matrix for each speaker and seed."
-    seed = predictions.seed if 'seed' in predictions else np.zeros(len(predictions), int)
+    seed = predictions.seed if 'seed' in predictions else np.zeros(
+        len(predictions), int)
     axes = (speakers, seeds, classes, classes)
-    columns = (predictions.speaker, seed, predictions.truth, predictions.predicted)
-    cells = [pd.Index(axis).get_indexer(column) for axis, column in zip(axes, columns)]
+    columns = (
+        predictions.speaker, seed, predictions.truth, predictions.predicted)
+    cells = [
+        pd.Index(axis).get_indexer(column)
+        for axis, column in zip(axes, columns)]
     counts = np.zeros([len(axis) for axis in axes])
     np.add.at(counts, tuple(cells), 1)
     return counts
@@ -84,11 +88,13 @@ def bootstrap_ci(predictions:pd.DataFrame, # columns speaker, truth, predicted (
                 )->tuple:                  # score (mean over seeds), lower and upper end
     "A score and its interval over speakers and seeds; with one seed, over speakers alone."
     check_interval(metric, level)
-    predictions = predictions.rename(columns=dict(said='predicted')) # its name in version 0.1
+    # its name in version 0.1
+    predictions = predictions.rename(columns=dict(said='predicted'))
     axes = shared_axes(predictions)
     counts = confusion_counts(predictions, *axes)
     check_counts(counts)
-    score, half = crossed_interval(counts, METRICS[metric.__name__], level, n, seed)
+    score, half = crossed_interval(
+        counts, METRICS[metric.__name__], level, n, seed)
     if not known_speakers(axes[0]):
         return score, np.nan, np.nan
     return score, max(score - half, 0.), min(score + half, 1.)
@@ -99,7 +105,8 @@ def shared_axes(*tables:pd.DataFrame # predictions
     "What occurs in any of the tables."
     both = pd.concat(tables)
     seeds = sorted(set(both.seed)) if 'seed' in both else [0]
-    return sorted(set(both.speaker)), seeds, sorted(set(both.truth)|set(both.predicted))
+    return sorted(set(both.speaker)), seeds, sorted(
+        set(both.truth)|set(both.predicted))
 
 def known_speakers(speakers:Sequence # names; '' is a speaker that nobody knows
                   )->bool:
@@ -131,7 +138,8 @@ def paired_test(a:pd.DataFrame, # predictions of one system (columns as above, a
     speakers, seeds, classes = shared_axes(a, b)
     counts = [confusion_counts(p, speakers, seeds, classes) for p in (a, b)]
     check_counts(counts[0])
-    difference, half = crossed_interval(np.stack(counts, 2), uar_difference, n=n, seed=seed)
+    difference, half = crossed_interval(
+        np.stack(counts, 2), uar_difference, n=n, seed=seed)
     found = dict(difference=difference, low=np.nan, high=np.nan, p=np.nan,
                  speakers=len(set(speakers) - {''}), seeds=len(seeds))
     if known_speakers(speakers) and not one_seed(a):
@@ -180,8 +188,9 @@ def swap_test(a:pd.DataFrame, # predictions of one system
     "How often swapped systems differ as much as these do."
     from scipy.stats import permutation_test
     parts = uar_parts(a, units) - uar_parts(b, units)
-    test = permutation_test((parts.to_numpy().round(12),), np.sum, permutation_type='samples',
-                            vectorized=True, n_resamples=n, random_state=seed)
+    test = permutation_test(
+        (parts.to_numpy().round(12),), np.sum, permutation_type='samples',
+        vectorized=True, n_resamples=n, random_state=seed)
     return float(test.pvalue)
 
 def uar_parts(predictions, units):
@@ -208,7 +217,8 @@ def ensemble(predictions:pd.DataFrame, # of several seeds: name, speaker, truth,
              classes:list,             # names of the probabilities' columns
             )->pd.DataFrame:           # one row for each utterance, with `predicted`
     "The mean of the seeds' probabilities, and what it predicts."
-    keys = [k for k in ('name', 'speaker', 'fold', 'truth') if k in predictions]
+    keys = [
+        k for k in ('name', 'speaker', 'fold', 'truth') if k in predictions]
     mean = predictions.groupby(keys, as_index=False)[classes].mean()
     return mean.assign(predicted=most_probable(mean, classes))
 
@@ -240,7 +250,8 @@ def rank_correlation(t:pd.DataFrame,  # columns model, people, speaker
     x = t[['model', 'people']].to_numpy()
     groups = pd.factorize(t[within])[0] if within else np.zeros(len(t), int)
     rho = correlation_of_ranks(x, groups)
-    rows = [np.flatnonzero(t.speaker == speaker) for speaker in t.speaker.unique()]
+    rows = [
+        np.flatnonzero(t.speaker == speaker) for speaker in t.speaker.unique()]
     if len(rows) < 2:
         return float(rho), np.nan, np.nan
     found = []

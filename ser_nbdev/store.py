@@ -24,10 +24,12 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .feature_sets import FEATURE_SETS, FeatureSet, feature_set
 from .files import whole_file
-from .folder_checks import INDEX_COLUMNS, checked_table, clear_leftovers, workplace
-from .shards import (StoreError, damage_named, in_dtype, kind_in_words, make_shard,
-                              open_shard, open_table, shard_path, shard_summary,
-                              store_kind, write_shard, write_table)
+from .folder_checks import (
+    INDEX_COLUMNS, checked_table, clear_leftovers, workplace)
+from ser_nbdev.shards import (
+    StoreError, damage_named, in_dtype, kind_in_words, make_shard, open_shard,
+    open_table, shard_path, shard_summary, store_kind, write_shard, write_table
+)
 
 # %% ../nbs/24_store.ipynb #77f7a7db
 class FeatureStore:
@@ -39,15 +41,19 @@ class FeatureStore:
         self.path = Path(path)
         index = self.path/'index.arrow'
         if not index.exists():
-            raise StoreError(f'{path}: no finished store; run extract_corpus (again), '
-                             'what is finished is kept')
+            raise StoreError(
+                f'{path}: no finished store; run extract_corpus (again), '
+                'what is finished is kept')
         with damage_named(index):
             self.index, self.about = open_table(index)
-            for k in ('features', 'version', 'fingerprint', 'columns', 'trim_db'):
+            for k in (
+                    'features', 'version', 'fingerprint', 'columns', 'trim_db'
+            ):
                 setattr(self, k, self.about[k])
             self.dtype = np.dtype(self.about['dtype'])
             self.shards = [self.path/'shards'/s for s in self.about['shards']]
-            columns = [self.index[c].to_numpy() for c in ('n_frames', 'shard', 'row')]
+            columns = [
+                self.index[c].to_numpy() for c in ('n_frames', 'shard', 'row')]
             self.lengths, self.shard_of, self.row_of = columns
         check_features(self, features)
         self.open_shard = lru_cache(256)(open_shard)
@@ -62,9 +68,10 @@ def check_features(store:FeatureStore, features):
     "Refuse a store of another feature set, or of another version of it."
     expected = FEATURE_SETS.get(store.features) if features is None else feature_set(features)
     if expected and expected.fingerprint!=store.fingerprint:
-        raise StoreError(f'{store.path}: holds {kind_in_words(store.about)}, expected '
-                         f'{expected.name} version {expected.version} ({expected.fingerprint}); '
-                         'extract into another folder, or delete this one')
+        raise StoreError(
+            f'{store.path}: holds {kind_in_words(store.about)}, expected '
+            f'{expected.name} version {expected.version} ({expected.fingerprint}); '
+            'extract into another folder, or delete this one')
 
 # %% ../nbs/24_store.ipynb #2c6011ec
 @patch
@@ -86,12 +93,14 @@ def __reduce__(self:FeatureStore): return FeatureStore, (self.path,)
 @patch(as_prop=True)
 def sources(self:FeatureStore)->pd.DataFrame: # columns `source_size` in bytes, `source_hash`
     "What every utterance was made from."
-    return self.index.select(['name', *INDEX_COLUMNS[1:3]]).to_pandas().set_index('name')
+    return self.index.select(
+        ['name', *INDEX_COLUMNS[1:3]]).to_pandas().set_index('name')
 
 @patch(as_prop=True)
 def failures(self:FeatureStore)->pd.DataFrame: # columns `name`, `path`, `reason`
     "Every recording that gave no features, and why."
-    return pd.DataFrame(self.about['failures'], columns=['name', 'path', 'reason'], dtype=str)
+    return pd.DataFrame(
+        self.about['failures'], columns=['name', 'path', 'reason'], dtype=str)
 
 # %% ../nbs/24_store.ipynb #967d99de
 def is_sound(path:Path # file of a store
@@ -106,13 +115,16 @@ def is_sound(path:Path # file of a store
 @patch
 def verify(self:FeatureStore)->list[str]: # files that are damaged or gone; empty: all is well
     "Compare every file of the store with its digest; reads all of the store, no recordings."
-    return [f.name for f in (self.path/'index.arrow', *self.shards) if not is_sound(f)]
+    return [
+        f.name for f in (self.path/'index.arrow', *self.shards)
+        if not is_sound(f)]
 
 @patch
 def __repr__(self:FeatureStore):
     what = kind_in_words(self.about)
-    return (f'{len(self)} utterances, {self.lengths.sum():,} frames of {what}, '
-            f'{len(self.failures)} failures')
+    return (
+        f'{len(self)} utterances, {self.lengths.sum():,} frames of {what}, '
+        f'{len(self.failures)} failures')
 
 # %% ../nbs/24_store.ipynb #567103c9
 MAX_UTTERANCES, MAX_BYTES = 64, 1<<26 # of a shard
@@ -162,14 +174,17 @@ def finish_store(table:pd.DataFrame, done:list, features:FeatureSet, kind:dict,
                  out:Path)->FeatureStore:
     "Write index and report."
     rows, reasons, shards = gathered(done)
-    failures = [(n, table.path[n], reasons[n]) for n in table.index if n in reasons]
+    failures = [
+        (n, table.path[n], reasons[n]) for n in table.index if n in reasons]
     lost = [n for n in table.index if (n in rows)==(n in reasons)]
     if lost:
-        raise StoreError(f'{out}: {len(lost)} recordings are neither done nor failed, '
-                         f'the first is {lost[0]}; run again')
+        raise StoreError(
+            f'{out}: {len(lost)} recordings are neither done nor failed, '
+            f'the first is {lost[0]}; run again')
     if not rows:
-        raise StoreError(f'{out}: none of {len(table)} recordings gave features; '
-                         f'the first, {failures[0][1]}: {failures[0][2]}')
+        raise StoreError(
+            f'{out}: none of {len(table)} recordings gave features; '
+            f'the first, {failures[0][1]}: {failures[0][2]}')
     about = kind | dict(shards=shards, failures=failures)
     write_table(out/'index.arrow', index_table(table, rows), about)
     report = pd.DataFrame(failures, columns=['name', 'path', 'reason'])
@@ -182,15 +197,18 @@ def finish_store(table:pd.DataFrame, done:list, features:FeatureSet, kind:dict,
 def dask_options(scheduler)->dict: # for joblib
     "The Dask cluster at an address, or the one of this process' client."
     if find_spec('distributed') is None:
-        raise StoreError('a Dask cluster needs Dask here, too: pip install "dask[distributed]"')
+        raise StoreError(
+            'a Dask cluster needs Dask here, too: pip install "dask[distributed]"'
+        )
     if scheduler:
         return dict(backend='dask', scheduler_host=scheduler)
     from distributed import get_client
     try:
         get_client()
     except ValueError:
-        raise StoreError('no Dask cluster: give the address of its scheduler (host:port), '
-                         'or connect a dask.distributed.Client first') from None
+        raise StoreError(
+            'no Dask cluster: give the address of its scheduler (host:port), '
+            'or connect a dask.distributed.Client first') from None
     return dict(backend='dask')
 
 # %% ../nbs/24_store.ipynb #de699d30
@@ -201,15 +219,18 @@ def joblib_options(jobs, backend, scheduler, size:int)->dict: # for joblib
         raise StoreError(f'jobs={jobs!r}: give a whole number of processes, '
                          '-1 for one per core, or none')
     if scheduler or backend=='dask':
-        return dask_options(scheduler) | dict(n_jobs=-1 if jobs is None else int(jobs))
+        return dask_options(scheduler) | dict(
+            n_jobs=-1 if jobs is None else int(jobs))
     if backend not in ('loky', 'threading'):
-        raise StoreError(f"backend={backend!r}: there are 'loky' (processes of this machine) "
-                         "and 'dask' (a cluster)")
+        raise StoreError(
+            f"backend={backend!r}: there are 'loky' (processes of this machine) "
+            "and 'dask' (a cluster)")
     if jobs is None:
         jobs = 1 if size<MAX_BYTES else -1
     options = dict(backend=backend, n_jobs=int(jobs))
     if backend=='loky':
-        options['idle_worker_timeout'] = 10 # s; then processes whose parent was killed (-9) end
+        # s; then processes whose parent was killed (-9) end
+        options['idle_worker_timeout'] = 10
     return options
 
 def finished_shards(tasks:Iterable, options:dict):
@@ -218,8 +239,9 @@ def finished_shards(tasks:Iterable, options:dict):
         with joblib.parallel_config(**options):
             yield from joblib.Parallel(return_as='generator')(tasks)
     except BrokenProcessPool as e:
-        raise StoreError('a process was ended from outside (out of memory?); '
-                         'run again with fewer jobs, what is finished is kept') from e
+        raise StoreError(
+            'a process was ended from outside (out of memory?); '
+            'run again with fewer jobs, what is finished is kept') from e
 
 # %% ../nbs/24_store.ipynb #a2de5ae7
 def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column `path`
@@ -240,7 +262,9 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
     plan = planned_shards(sizes)
     options = joblib_options(jobs, backend, scheduler, sum(sizes))
     with workplace(out, kind):
-        done = run_tasks(plan, sources, fs, kind, (out/'shards').absolute(), options, progress)
+        done = run_tasks(
+            plan, sources, fs, kind, (out/'shards').absolute(), options,
+            progress)
         store = finish_store(table, done, fs, kind, out)
     if len(store)<len(df):
         warnings.warn(f'{len(df)-len(store)} of {len(df)} recordings gave no features, '
@@ -250,9 +274,12 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
 # %% ../nbs/24_store.ipynb #6e58c24b
 def run_tasks(plan, sources, fs, kind, folder, options, progress)->list: # what `make_shard` gives
     "Make all shards."
-    tasks = (joblib.delayed(make_shard)([sources[i] for i in p], fs, kind, folder) for p in plan)
-    bar = tqdm(total=len(sources), unit=' recordings', disable=None if progress else True,
-               leave=False)
+    tasks = (
+        joblib.delayed(make_shard)([sources[i] for i in p], fs, kind, folder)
+        for p in plan)
+    bar = tqdm(
+        total=len(sources), unit=' recordings',
+        disable=None if progress else True, leave=False)
     done = []
     with closing(finished_shards(tasks, options)) as shards, bar:
         for p, shard in zip(plan, shards):

@@ -51,7 +51,8 @@ def best_run(runs:list # `Run`s of one arm, fold and seed
     if len(runs) == 1:
         return runs[0]
     valid = [run.metrics['valid'] for run in runs]
-    best = min(range(len(runs)), key=lambda i: (-valid[i]['uar'], valid[i]['loss']))
+    best = min(
+        range(len(runs)), key=lambda i: (-valid[i]['uar'], valid[i]['loss']))
     return runs[best]
 
 # %% ../nbs/44_study.ipynb #30a430ce
@@ -69,7 +70,8 @@ def planned_trainings(config:TrainConfig,      # of both arms
         tasks = []
         for lr in learning_rates:
             folder = f'{name}-{lr:g}' if len(learning_rates) > 1 else name
-            setting = replace(config, dropout_rate=rate, random_seed=seed, learning_rate=lr)
+            setting = replace(
+                config, dropout_rate=rate, random_seed=seed, learning_rate=lr)
             tasks.append((setting, fold, Path(out)/folder))
         planned[arm_name(rate), fold.name, seed] = tasks
     return planned
@@ -89,12 +91,15 @@ def compare_dropout(config:TrainConfig,      # for both arms
     from ser_nbdev.parallel import train_all
     rates = learning_rates or (config.learning_rate,)
     if len(rates) > 1 and config.join_validation:
-        raise ValueError('this recipe trains on the validation rows, too, so they cannot choose a '
-                         'learning rate; give one rate, or another recipe')
+        raise ValueError(
+            'this recipe trains on the validation rows, too, so they cannot choose a '
+            'learning rate; give one rate, or another recipe')
     planned = planned_trainings(config, folds, out, seeds, dropout_rate, rates)
     tasks = [task for tried in planned.values() for task in tried]
     finished = iter(train_all(tasks, features, frame, jobs))
-    runs = {key: best_run([next(finished) for _ in tried]) for key, tried in planned.items()}
+    runs = {
+        key: best_run([next(finished) for _ in tried])
+        for key, tried in planned.items()}
     result = collected(runs)
     result.config['learning_rates'] = list(rates)
     return result
@@ -111,7 +116,8 @@ def score_row(run, key):
     row = dict(key)
     for part, scores in run.metrics.items():
         row.update({f'{part}_{name}': score for name, score in scores.items()})
-    return row | dict(learning_rate=run.config.learning_rate, epoch=kept_epoch(run))
+    return row | dict(
+        learning_rate=run.config.learning_rate, epoch=kept_epoch(run))
 
 def shared_recipe(runs):
     "The settings that all runs share."
@@ -133,14 +139,17 @@ def collected(runs:dict    # (arm, fold, seed): finished `Run`
         metrics.append(score_row(run, key))
     arms, names, seeds = [list(dict.fromkeys(values)) for values in zip(*runs)]
     info = run.info
-    config = dict(arms=arms, folds=dict(by=info['fold']['by'], names=names), seeds=seeds,
-                  classes=run.classes, recipe=shared_recipe(runs.values()),
-                  features=info['features'], versions=info['versions'])
-    return Comparison(config, pd.concat(history, ignore_index=True),
-                      pd.concat(predictions, ignore_index=True), pd.DataFrame(metrics))
+    config = dict(
+        arms=arms, folds=dict(by=info['fold']['by'], names=names), seeds=seeds,
+        classes=run.classes, recipe=shared_recipe(runs.values()),
+        features=info['features'], versions=info['versions'])
+    return Comparison(
+        config, pd.concat(history, ignore_index=True),
+        pd.concat(predictions, ignore_index=True), pd.DataFrame(metrics))
 
 # %% ../nbs/44_study.ipynb #64aa4cba
-DEFAULTS = dict(recipe='quick', seeds=3, dropout=.2, learning_rates=(), jobs=None)
+DEFAULTS = dict(
+    recipe='quick', seeds=3, dropout=.2, learning_rates=(), jobs=None)
 FIRST = dict(epochs=8) # of the demo without further options
 NOT_RECORDED = ('out', 'record', 'jobs') # they change no number
 
@@ -181,7 +190,8 @@ def command_of(typed:dict # options that were typed
 def planned_runs(options:dict # what was typed; None where nothing was
                 )->list:      # a dict of options for each run; `tag` is its name for `recorded`
     "What is to be run."
-    options = {name: value for name, value in options.items() if value is not None}
+    options = {
+        name: value for name, value in options.items() if value is not None}
     name = run_name(options.get('run'))
     planned = []
     for labels in label_sets_of(options):
@@ -198,8 +208,10 @@ def planned_run(options, run, labels):
         typed['labels'] = labels
     first = FIRST if options['corpus'] == 'demo' and not run and 'recipe' not in options else {}
     tag = [options['corpus'], labels if labels != 'six' else None, run]
-    return {**DEFAULTS, **first, **RUNS.get(run, {}), **typed, 'labels': labels,
-            'tag': '-'.join(part for part in tag if part), 'command': command_of(typed)}
+    return {
+        **DEFAULTS, **first, **RUNS.get(run, {}), **typed, 'labels': labels,
+        'tag': '-'.join(part for part in tag if part),
+        'command': command_of(typed)}
 
 # %% ../nbs/44_study.ipynb #690af7c0
 def learning_rates_of(text:str # as typed, such as 0.001,0.003
@@ -245,15 +257,21 @@ def check_record(folder:str|Path,    # of the record
     if not (folder/'config.json').exists():
         return
     kept = Comparison.load(folder)
-    here = dict(arms=[arm_name(options['dropout']), arm_name(0)],
-                classes=in_vocabulary_order(frame.emotion),
-                folds=[fold.name for fold in folds], seeds=list(range(options['seeds'])),
-                learning_rates=list(options['learning_rates'] or (config.learning_rate,)))
+    here = dict(
+        arms=[arm_name(options['dropout']), arm_name(0)],
+        classes=in_vocabulary_order(frame.emotion),
+        folds=[fold.name for fold in folds],
+        seeds=list(range(options['seeds'])),
+        learning_rates=list(
+            options['learning_rates'] or (config.learning_rate,)))
     there = kept.config | dict(folds=kept.config['folds']['names'])
     same = all(there.get(name) == value for name, value in here.items())
-    if not (same and same_recordings(kept, frame, folds) and same_recipe(kept, config)):
-        raise CorpusError(f'--record {folder}: another comparison is recorded there; '
-                          'give another folder, or remove it')
+    if not (
+            same and same_recordings(kept, frame, folds)
+            and same_recipe(kept, config)):
+        raise CorpusError(
+            f'--record {folder}: another comparison is recorded there; '
+            'give another folder, or remove it')
 
 # %% ../nbs/44_study.ipynb #6b002942
 def same_recordings(kept, frame, folds):
@@ -266,7 +284,9 @@ def same_recipe(kept, config):
     "Does the configuration agree with what all recorded runs share?"
     recipe = dict(kept.config['recipe'])
     recipe.pop('learning_rate', None)
-    return all(getattr(config, name, value) == value for name, value in recipe.items())
+    return all(
+        getattr(config, name, value) == value for name, value in recipe.items()
+    )
 
 # %% ../nbs/44_study.ipynb #4343c232
 CONFIG_OPTIONS = ('features', 'normalise', 'epochs', 'patience', 'schedule')
@@ -277,8 +297,10 @@ def study_config(options:dict # of `planned_runs`
     if options['seeds'] < 1:
         raise ValueError(f'--seeds {options["seeds"]}: at least one seed')
     if not 0 < options['dropout'] < 1:
-        raise ValueError(f'--dropout {options["dropout"]:g}: a rate between 0 and 1')
-    changes = {name: options[name] for name in CONFIG_OPTIONS if name in options}
+        raise ValueError(
+            f'--dropout {options["dropout"]:g}: a rate between 0 and 1')
+    changes = {
+        name: options[name] for name in CONFIG_OPTIONS if name in options}
     return TrainConfig.recipe(options['recipe'], **changes)
 
 def announce(options, config, frame, folds):
@@ -301,14 +323,15 @@ def run_study(options:dict,     # from `planned_runs`
     reader = reader_options(name, options.get('speaker'))
     with alone(out):
         folder = out/f'features-{config.features}'
-        store, frame = load_features(name, root, config.features, folder, options['labels'],
-                                     **reader)
+        store, frame = load_features(
+            name, root, config.features, folder, options['labels'], **reader)
         made = study_folds(frame, name, options)
         if record:
             check_record(record, config, frame, made, options)
         announce(options, config, frame, made)
-        result = compare_dropout(config, store, frame, made, out/'runs', options['seeds'],
-                                 options['dropout'], options['learning_rates'], options['jobs'])
+        result = compare_dropout(
+            config, store, frame, made, out/'runs', options['seeds'],
+            options['dropout'], options['learning_rates'], options['jobs'])
         result.config['command'] = options['command']
         page = write_report(result, out, f'Dropout or none: {options["tag"]}')
     print(f'\n{result.table().to_string(index=False)}\n')
@@ -320,7 +343,8 @@ def run_studies(options:dict # what was typed; None where nothing was
                ):
     "All comparisons that the options ask for."
     if options.get('learning_rates'):
-        options = options | dict(learning_rates=learning_rates_of(options['learning_rates']))
+        options = options | dict(
+            learning_rates=learning_rates_of(options['learning_rates']))
     planned = planned_runs(options)
     for one in planned:
         study_config(one)

@@ -18,8 +18,9 @@ from .files import printable
 from .labels import COLOURS, EMOTIONS
 from .plots import figure_png
 from .reading import AUDIO, audio_files
-from .recognizer import (LONGEST, Recognizer, open_recording, or_raise, promised_seconds,
-                                  warn_if_cut_short)
+from ser_nbdev.recognizer import (
+    LONGEST, Recognizer, open_recording, or_raise, promised_seconds,
+    warn_if_cut_short)
 
 # %% ../nbs/52_timeline.ipynb #3785e192
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ def _mono_chunk(chunk):
     chunk = np.asarray(chunk)
     is_stereo = chunk.ndim == 2 and 0 < chunk.shape[1] <= _MAX_CHANNELS
     if chunk.dtype.kind != 'f' or not (chunk.ndim == 1 or is_stereo):
-        raise AudioError('expected chunks of floats in [-1, 1] of shape [n_samples] or '
-                         f'[n_samples, n_channels] with up to {_MAX_CHANNELS} channels, '
-                         f'got {chunk.dtype} of shape {list(chunk.shape)}')
+        raise AudioError(
+            'expected chunks of floats in [-1, 1] of shape [n_samples] or '
+            f'[n_samples, n_channels] with up to {_MAX_CHANNELS} channels, '
+            f'got {chunk.dtype} of shape {list(chunk.shape)}')
     if is_stereo:
         chunk = chunk.mean(1)
     return np.ascontiguousarray(chunk, dtype=np.float32)
@@ -56,7 +58,8 @@ def _resampled_chunks(chunks, sr):
 # %% ../nbs/52_timeline.ipynb #239d2114
 def _sliding_windows(chunks, n, step):
     "`(first sample, n samples)` every `step` samples, and one more that ends with the recording."
-    y, at = np.zeros(0, np.float32), 0      # samples from `at` on, where the last window began
+    # samples from `at` on, where the last window began
+    y, at = np.zeros(0, np.float32), 0
     needed = n
     for chunk in chunks:
         y = np.concatenate([y, chunk])
@@ -75,10 +78,13 @@ def _sliding_windows(chunks, n, step):
 def _check_window_options(window, hop, batch_size):
     "Refuse windows of no length, and batches of none."
     for name,value in dict(window=window, hop=hop).items():
-        if not isinstance(value, (int, float, np.number)) or not .01 <= value <= LONGEST:
-            raise ValueError(f'{name}={value!r}: give seconds, from .01 to {LONGEST}')
+        if not isinstance(
+                value, (int, float, np.number)) or not .01 <= value <= LONGEST:
+            raise ValueError(
+                f'{name}={value!r}: give seconds, from .01 to {LONGEST}')
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f'batch_size={batch_size!r}: give a number of windows, 1 or more')
+        raise ValueError(
+            f'batch_size={batch_size!r}: give a number of windows, 1 or more')
 
 @patch
 def _features_of_window(self:Recognizer, at, y):
@@ -92,7 +98,8 @@ def _features_of_window(self:Recognizer, at, y):
 def _score_windows(self:Recognizer, chunks, sr, window, hop, batch_size):
     "`(start, end, prediction)` of each window."
     _check_window_options(window, hop, batch_size)
-    windows = _sliding_windows(_resampled_chunks(chunks, sr), round(window*SR), round(hop*SR))
+    windows = _sliding_windows(
+        _resampled_chunks(chunks, sr), round(window*SR), round(hop*SR))
     while group := list(islice(windows, batch_size)):
         xs = [self._features_of_window(at, y) for at,y in group]
         for (at,y),prediction in zip(group, self.score_features(xs)):
@@ -113,11 +120,15 @@ def stream(self:Recognizer,
 def _blocks_of(f, path, seconds=10):
     "Samples of an open recording, some seconds at a time."
     try:
-        while len(block := f.read(seconds*f.samplerate, dtype='float32', always_2d=True)):
+        while len(
+                block := f.read(
+                    seconds*f.samplerate, dtype='float32', always_2d=True)):
             yield block
     except soundfile.SoundFileError as e:
         at = f.tell()/f.samplerate
-        raise AudioError(f'{path}: damaged after {at:.1f} s ({e}); mend or remove it') from e
+        raise AudioError(
+            f'{path}: damaged after {at:.1f} s ({e}); mend or remove it'
+        ) from e
 
 # %% ../nbs/52_timeline.ipynb #4b4aa24a
 @patch
@@ -129,11 +140,15 @@ def timeline(self:Recognizer,
             )->pd.DataFrame:    # per window: start and end in s, label, each class' probability
     "Score a recording window by window."
     with open_recording(path) as f:
-        scored = self._score_windows(_blocks_of(f, path), f.samplerate, window, hop, batch_size)
-        rows = [(start, end, p.label, *p.probabilities.values()) for start,end,p in scored]
+        scored = self._score_windows(
+            _blocks_of(f, path), f.samplerate, window, hop, batch_size)
+        rows = [
+            (start, end, p.label, *p.probabilities.values())
+            for start,end,p in scored]
         if not rows:
-            raise AudioError(f'{path}: no samples can be read: it is empty, cut short, or its '
-                             'header was never finished; mend or remove it')
+            raise AudioError(
+                f'{path}: no samples can be read: it is empty, cut short, or its '
+                'header was never finished; mend or remove it')
         end = rows[-1][1]
         warn_if_cut_short(path, promised_seconds(f, path), end)
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
@@ -150,7 +165,8 @@ def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
     begins = t.label != t.label.shift()
     start = border[begins].to_numpy()
     end = [*start[1:], t.end.iloc[-1]]
-    return pd.DataFrame(dict(start=start, end=end, label=t.label[begins].to_numpy()))
+    return pd.DataFrame(
+        dict(start=start, end=end, label=t.label[begins].to_numpy()))
 
 # %% ../nbs/52_timeline.ipynb #7cedaacb
 def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
@@ -159,8 +175,10 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
     "Segments as RTTM lines, with the emotion in the speaker's place."
     def word(text):
         return '_'.join(text.split())
-    lines = [f'SPEAKER {word(name)} 1 {s.start:.3f} {s.end-s.start:.3f} '
-             f'<NA> <NA> {word(s.label)} <NA> <NA>\n' for s in segments(timeline).itertuples()]
+    lines = [
+        f'SPEAKER {word(name)} 1 {s.start:.3f} {s.end-s.start:.3f} '
+        f'<NA> <NA> {word(s.label)} <NA> <NA>\n' for s in segments(timeline).itertuples()
+    ]
     return ''.join(lines)
 
 # %% ../nbs/52_timeline.ipynb #faaedb59
@@ -184,7 +202,8 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     _stack_probabilities(above, timeline)
     above.set_title(title, parse_math=False)
     for s in segments(timeline).itertuples():
-        below.axvspan(s.start, s.end, color=COLOURS.get(s.label, '#7F7F7F'), lw=0)
+        below.axvspan(
+            s.start, s.end, color=COLOURS.get(s.label, '#7F7F7F'), lw=0)
     limits = timeline.start.iloc[0], timeline.end.iloc[-1]
     below.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=limits)
     return fig
@@ -194,11 +213,13 @@ def _stack_probabilities(ax, timeline):
     codes = list(timeline.columns[3:])
     centres = (timeline.start + timeline.end)/2
     times = [timeline.start.iloc[0], *centres, timeline.end.iloc[-1]]
-    ax.stackplot(times, *[np.pad(timeline[code], 1, mode='edge') for code in codes], lw=0,
-                 labels=[EMOTIONS.get(code, code) for code in codes],
-                 colors=[COLOURS.get(code, '#7F7F7F') for code in codes])
+    ax.stackplot(
+        times, *[np.pad(timeline[code], 1, mode='edge') for code in codes],
+        lw=0, labels=[EMOTIONS.get(code, code) for code in codes],
+        colors=[COLOURS.get(code, '#7F7F7F') for code in codes])
     ax.set(ylabel='probability', ylim=(0, 1))
-    ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False, reverse=True)
+    ax.legend(
+        loc='center left', bbox_to_anchor=(1, .5), frameon=False, reverse=True)
 
 # %% ../nbs/52_timeline.ipynb #53849680
 def one_line(name:str # or anything that prints
@@ -229,7 +250,8 @@ class _Complaints:
         text, name = str(error), path
         if path is not None and path == self.piped.path:
             text, name = text.replace(str(path), '-'), '-'
-        is_named = name is None or any(f'{n}:' in text for n in (str(name), printable(name)))
+        is_named = name is None or any(
+            f'{n}:' in text for n in (str(name), printable(name)))
         if not is_named and not isinstance(error, OSError):
             text = f'{name}: {text}'
         self.count += 1
@@ -244,7 +266,8 @@ def _recordings_in(folder, complain):
     for w in caught:
         complain(w.message)
     if not found:
-        complain(f'{folder}: no recordings ({", ".join(AUDIO)}) in this folder')
+        complain(
+            f'{folder}: no recordings ({", ".join(AUDIO)}) in this folder')
     return found
 
 def _recordings_named(paths, piped, complain):
@@ -273,13 +296,15 @@ class _TableOutput:
 
     def row(self, name, prediction):
         label = EMOTIONS.get(prediction.label, prediction.label)
-        values = ' '.join(f'{p:5.2f}' for p in prediction.probabilities.values())
+        values = ' '.join(
+            f'{p:5.2f}' for p in prediction.probabilities.values())
         print(f'{label:<12} {values}  {one_line(name)}', file=self.out)
 
 class _CSVOutput:
     "Comma-separated values."
     def __init__(self, classes, out):
-        self.classes, self.writer = classes, csv.writer(out, lineterminator='\n')
+        self.classes, self.writer = classes, csv.writer(
+            out, lineterminator='\n')
 
     def head(self):
         self.writer.writerow(['path', 'label', *self.classes])
@@ -298,7 +323,8 @@ class _JSONOutput:
         "JSON lines have no head."
 
     def row(self, name, prediction):
-        rounded = {code: round(p, 6) for code,p in prediction.probabilities.items()}
+        rounded = {
+            code: round(p, 6) for code,p in prediction.probabilities.items()}
         line = dict(path=name, label=prediction.label, probabilities=rounded)
         print(json.dumps(line), file=self.out)
 
@@ -319,7 +345,8 @@ def _print_predictions(recognizer, recordings, output, complain):
 # %% ../nbs/52_timeline.ipynb #4d783f5b
 def _unused_stem(name, used):
     "A file name for a recording's timeline that no other recording has."
-    stem = 'stdin' if name == '-' else Path(name).stem[:80]    # no name over 255 bytes
+    # no name over 255 bytes
+    stem = 'stdin' if name == '-' else Path(name).stem[:80]
     for i in count(1):
         numbered = stem if i == 1 else f'{stem}-{i}'
         if numbered not in used:
@@ -332,7 +359,8 @@ def _check_replaceable(folder, stem):
     if not there:
         return
     first = there[0]
-    if first.suffix != '.csv' or not first.read_bytes().startswith(b'start,end,label,'):
+    if first.suffix != '.csv' or not first.read_bytes().startswith(
+            b'start,end,label,'):
         raise FileExistsError(f'{first} is there and is no timeline; '
                               'move it, or choose another folder')
 
@@ -340,7 +368,8 @@ def _write_timeline(timeline, folder, stem, title):
     "A timeline as CSV, RTTM and PNG."
     timeline.to_csv(folder/f'{stem}.csv', index=False, float_format='%.6g')
     (folder/f'{stem}.rttm').write_text(rttm(timeline, stem), encoding='utf-8')
-    (folder/f'{stem}.png').write_bytes(quiet_png(plot_timeline(timeline, title)))
+    (folder/f'{stem}.png').write_bytes(
+        quiet_png(plot_timeline(timeline, title)))
 
 # %% ../nbs/52_timeline.ipynb #b6a0a587
 def _write_timelines(recognizer, recordings, folder, windows, complain):
@@ -360,8 +389,9 @@ def _write_timelines(recognizer, recordings, folder, windows, complain):
             continue
         _write_timeline(lines, folder, stem, Path(name).name)
         windows_scored = '1 window' if len(lines) == 1 else f'{len(lines)} windows'
-        print(f'{one_line(name)}: {windows_scored} to {one_line(folder/stem)}.csv, .rttm and .png',
-              flush=True)
+        print(
+            f'{one_line(name)}: {windows_scored} to {one_line(folder/stem)}.csv, .rttm and .png',
+            flush=True)
 
 # %% ../nbs/52_timeline.ipynb #fca408ac
 def score_recordings(recognizer:Recognizer, # or one with the same methods
@@ -375,7 +405,8 @@ def score_recordings(recognizer:Recognizer, # or one with the same methods
         complain = _Complaints(piped)
         recordings = _recordings_named(paths, piped, complain)
         if folder:
-            _write_timelines(recognizer, recordings, folder, windows or {}, complain)
+            _write_timelines(
+                recognizer, recordings, folder, windows or {}, complain)
         else:
             output = _OUTPUTS[form](recognizer.classes, sys.stdout)
             _print_predictions(recognizer, recordings, output, complain)

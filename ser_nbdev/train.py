@@ -156,7 +156,7 @@ class Training:
             self.out/'checkpoint', config.patience)
         self._make_batches()
 
-# %% ../nbs/03_train_multigpu.ipynb #5626a030
+# %% ../nbs/03_train_multigpu.ipynb #62ad9ad2
 @patch
 def _new_model(self:Training, spread=True):
     "A compiled model at the start; without `spread` on one device."
@@ -291,7 +291,7 @@ def _check_logits(self:Training, logits, rows):
             f'{self.frame.index[first]}; '
             'lower learning_rate, or set clip_norm')
 
-# %% ../nbs/03_train_multigpu.ipynb #9ed39269
+# %% ../nbs/03_train_multigpu.ipynb #9a921124
 @patch
 def _score_part(self:Training, model, rows):
     "Probabilities of some rows, and UAR, WA and loss."
@@ -392,8 +392,7 @@ def train(
         return Run(out)
     _repeatable()
     training = Training(config, view, frame, fold, out, devices)
-    training.complete(bar, curves, tensorboard)
-    return Run(out)
+    return training.complete(bar, curves, tensorboard)
 
 # %% ../nbs/03_train_multigpu.ipynb #2d6ddd79
 @patch
@@ -401,7 +400,7 @@ def complete(self:Training,
              bar:tqdm,        # advanced by one per epoch; None: one of its own
              curves:bool,     # draw the learning curves?
              tensorboard:bool # write logs for TensorBoard?
-            ):
+            )->Run:
     "From the last checkpoint to the finished run."
     start, epochs = self._restore(), self.config.epochs
     own_bar = contextlib.nullcontext()
@@ -414,3 +413,4 @@ def complete(self:Training,
             callbacks = self._callbacks(bar, curves, tensorboard)
             self.fit(start, callbacks)
     self.finish()
+    return Run(self.out)

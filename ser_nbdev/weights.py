@@ -15,8 +15,10 @@ import h5py, numpy as np
 from .config import TrainConfig
 
 # %% ../nbs/35_weights.ipynb #97b0322e
-MAX_WEIGHT_BYTES = 512_000_000 # of one model's file; ours have about two million
-MAX_OBJECTS = 1000             # groups and arrays in a file; ours have about a hundred
+# of one model's file; ours have about two million
+MAX_WEIGHT_BYTES = 512_000_000
+# groups and arrays in a file; ours have about a hundred
+MAX_OBJECTS = 1000
 
 def hdf5_objects(group:h5py.Group, # where to look
                  seen:set,         # addresses that have been met; grows
@@ -46,12 +48,15 @@ def check_weights(data:bytes # content of an HDF5 file
         for name, found in hdf5_objects(f, {root}):
             if isinstance(found, h5py.Group):
                 continue
-            plain = isinstance(found, h5py.Dataset) and found.dtype.kind in 'fiu'
+            plain = isinstance(
+                found, h5py.Dataset) and found.dtype.kind in 'fiu'
             if not plain or found.external or found.is_virtual:
                 raise ValueError(f'{name} is no plain array')
             bytes_left -= found.size*found.dtype.itemsize
             if bytes_left<0:
-                raise ValueError('the weights claim more numbers than the file has room for')
+                raise ValueError(
+                    'the weights claim more numbers than the file has room for'
+                )
             if not np.isfinite(found[()]).all():
                 raise ValueError(f'{name} holds NaN or infinity')
             if found.dtype.kind=='f':
@@ -74,14 +79,20 @@ def weight_bytes(model:object # Keras model
 def model_arguments(info:dict # as in a run's `config.json`: recipe, classes, features
                    )->dict:   # arguments for `build_model`
     "What to build, every value checked."
-    known = {k:v for k,v in info['recipe'].items() if k in TrainConfig.__dataclass_fields__}
+    known = {
+        k:v for k,v in info['recipe'].items()
+        if k in TrainConfig.__dataclass_fields__}
     n_features, classes = info['features']['n_features'], info['classes']
     if type(n_features) is not int or not 1<=n_features<=16384:
         raise ValueError(f'n_features={n_features!r}: must be from 1 to 16384')
-    names = isinstance(classes, list) and all(isinstance(c, str) for c in classes)
+    names = isinstance(classes, list) and all(
+        isinstance(c, str) for c in classes)
     if not names or not 2<=len(set(classes))==len(classes)<=1000:
-        raise ValueError('classes: must be a list of two or more different names')
-    return dict(n_features=n_features, n_classes=len(classes), **TrainConfig(**known).architecture)
+        raise ValueError(
+            'classes: must be a list of two or more different names')
+    return dict(
+        n_features=n_features, n_classes=len(classes),
+        **TrainConfig(**known).architecture)
 
 def fewest_weights(arguments:dict # of `build_model`
                   )->int:
@@ -109,7 +120,8 @@ def fill_weights(model, # Keras model
                 ):
     "Put weights into a model; all must be there, and of the right shape."
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter('error', UserWarning) # Keras only warns of weights that are missing
+        # Keras only warns of weights that are missing
+        warnings.simplefilter('error', UserWarning)
         path = Path(folder)/'model.weights.h5'
         path.write_bytes(data)
         try:
@@ -126,11 +138,15 @@ def rebuilt_model(info:dict, # as in a run's `config.json`: recipe, classes, fea
     arguments = model_arguments(info)
     n_weights = check_weights(data)
     if fewest_weights(arguments)>n_weights:
-        raise ValueError('the configuration describes a larger model than these weights are of')
+        raise ValueError(
+            'the configuration describes a larger model than these weights are of'
+        )
     with computed_in(info['recipe'].get('precision', 'float32')):
         model = build_model(**arguments)
     if model.count_params()!=n_weights:
-        raise ValueError(f'the model has {model.count_params()} weights, the file {n_weights}')
+        raise ValueError(
+            f'the model has {model.count_params()} weights, the file {n_weights}'
+        )
     fill_weights(model, data)
     return model
 
