@@ -148,8 +148,7 @@ def build_model(n_features:int,         # columns of the feature matrix
     mask = keras.Input((None,), dtype='bool', name='mask')
     steps, real = prepared_frames(frames, mask, int(stack), centred, input_dropout)
     vector = utterance_vector(
-        steps, real, int(units), int(layers),
-        attention, int(attn_length), layer_dropout)
+        steps, real, int(units), int(layers), attention, int(attn_length), layer_dropout)
     logits = emotion_logits(vector, n_classes, dropout_rate)
     if functionals:
         either = Either(name='either', dtype='float32')
