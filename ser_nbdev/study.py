@@ -150,7 +150,7 @@ def collected(runs:dict    # (arm, fold, seed): finished `Run`
 # %% ../nbs/44_study.ipynb #64aa4cba
 DEFAULTS = dict(
     recipe='quick', seeds=3, dropout=.2, learning_rates=(), jobs=None)
-FIRST = dict(epochs=8) # of the demo without further options
+FIRST = dict(epochs=6) # of the demo without further options
 NOT_RECORDED = ('out', 'record', 'jobs') # they change no number
 
 def run_name(name:str # as typed; None: none
