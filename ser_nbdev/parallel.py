@@ -95,6 +95,7 @@ def train_and_free(*args, **kwargs):
     gc.collect()
     return run
 
+# %% ../nbs/38_parallel.ipynb #ece48cc7
 def train_with_tally(tally, config, *args):
     "One training in another process."
     run = train_and_free(config, *args, bar=tally)
