@@ -186,8 +186,9 @@ def _finished_runs(runs):
 def _check_same_configuration(infos):
     "Refuse runs that differ in more than seed and fold."
     def configuration(info):
-        return info['classes'], info['features'], {
-            **info['recipe'], 'random_seed': None}
+        before = {'strategy': 'buckets'}    # what runs of 0.1 do not name
+        recipe = {**before, **info['recipe'], 'random_seed': None}
+        return info['classes'], info['features'], recipe
     if any(configuration(info) != configuration(infos[0]) for info in infos):
         raise ValueError(
             'these runs have different classes, features or recipes; an ensemble '
