@@ -30,7 +30,7 @@ from ser_nbdev.data import corpus_root, reader_options
 from ser_nbdev.audio import load_audio
 from ser_nbdev.folds import folds
 from ser_nbdev.labels import LABEL_SETS, CorpusError, relabel
-from ser_nbdev.metrics import macro_f1, uar, wa
+from ser_nbdev.metrics import SCORES
 from ser_nbdev.statistics import bootstrap_ci, ensemble, most_probable, paired_test
 from ser_nbdev.files import alone
 from ser_nbdev.store import extract_corpus
@@ -191,7 +191,7 @@ def systems(out, normalise):
 def table_row(system, normalise, predictions):
     "A line of the table."
     row = dict(system=system, normalisation=normalise)
-    for name, metric in (('UAR', uar), ('WA', wa), ('macro-F1', macro_f1)):
+    for name, metric in SCORES.items():
         row[name] = with_interval(*bootstrap_ci(predictions, metric))
     return row
 

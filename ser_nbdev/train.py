@@ -72,7 +72,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, i):
         (x, mask), y = self.it[i]
         step = self.it.multiple
-        extra = step*((x.shape[1]//step + i)%2)
+        extra = step*((x.shape[1]//step + i)%2) # even, odd, even ... steps
         x = np.pad(x, ((0,0), (0,extra), (0,0)))
         mask = np.pad(mask, ((0,0), (0,extra))).astype(np.uint8)
         if self.weights is None and self.divisor==1:
