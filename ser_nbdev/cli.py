@@ -286,7 +286,7 @@ def compare_parser()->ArgumentParser:
     add_fold_options(parser)
     add('--fold', type=int, help='run this one alone, from 0 (default: all of them)')
     add('--seeds', type=int, help='random seeds in each arm and fold (default: 3)')
-    add('--epochs', type=int, help="at most (default: the recipe's; of the demo 8)")
+    add('--epochs', type=int, help="at most (default: the recipe's; of the demo 6)")
     add('--patience', type=int, help='stop after so many epochs without a better validation UAR')
     add('--learning_rates', help='such as 0.001,0.003: the validation rows choose')
     add('--dropout', type=float, help='rate of the arm that has it (default: 0.2)')
