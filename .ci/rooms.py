@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
-WINGS = {'The experiment': (0, 4), 'Corpora': (5, 19), 'Sound': (20, 28), 'Training': (29, 39),
-         'Evaluation': (40, 49), 'Use': (50, 59), 'How to': (90, 99)}
+WINGS = {'The experiment': (0, 4), 'Corpora': (10, 19), 'Sound': (20, 28), 'Training': (29, 39),
+         'Evaluation': (40, 49), 'Use': (50, 59), 'Shared': (5, 9), 'How to': (90, 99)}
 MAP = re.compile(r'(?<=<!-- rooms -->\n).*?(?=<!-- /rooms -->)', re.S)
 
 def sources(path):

@@ -232,12 +232,14 @@ def fit(self:Training,
         fit_cluster(self.model, alone, self.training, validation,
                     range(start, epochs), weights, callbacks, strategy)
         return
+    training = Batches(self.training, weights, divisor)
     with scope_of(strategy):
         self.model.fit(
-            Batches(self.training, weights, divisor),
-            validation_data=validation, initial_epoch=start,
+            training, validation_data=validation, initial_epoch=start,
             epochs=epochs, shuffle=False, verbose=0,
             callbacks=callbacks)
+    for batches in filter(None, (training, validation)):
+        batches.it = None # TensorFlow never forgets the object: let the features go
 
 # %% ../nbs/03_train_multigpu.ipynb #0b6b1309
 def _fixed_batches(view, labels, rows, batch_size, multiple):
@@ -258,7 +260,9 @@ def predict_logits(
     no_labels = np.zeros(len(features), int)
     it = _fixed_batches(
         features, no_labels, rows, batch_size, multiple)
-    logits = model.predict(Batches(it), verbose=0)
+    batches = Batches(it)
+    logits = model.predict(batches, verbose=0)
+    batches.it = None # as in `fit`
     planned = np.concatenate(it.plan)
     position = {row: i for i, row in enumerate(planned)}
     return logits[[position[row] for row in rows]]
