@@ -67,7 +67,7 @@ def train_runs(work, out):
 
 def in_code(root, *arguments):
     "Run this file with the package of another checkout."
-    command = [sys.executable, '-P', __file__, str(root), *map(str, arguments)]
+    command = [sys.executable, __file__, str(root), *map(str, arguments)]
     subprocess.run(command, check=True)
 
 def largest(a, b, classes):

@@ -235,7 +235,8 @@ TESS = Corpus(
     'tess', 'Toronto Emotional Speech Set', read_tess,
     labels=dict(
         angry='ang', disgust='dis', fear='fea', happy='hap', neutral='neu',
-        sad='sad', ps='sur'), tree='OAF_angry/OAF_back_angry.wav …',
+        sad='sad', ps='sur'),
+    tree='OAF_angry/OAF_back_angry.wav …',
     expected=dict(
         ang=400, dis=400, fea=400, hap=400, neu=400, sad=400, sur=400),
     speakers=2, licence='CC BY-NC-ND 4.0',
@@ -268,7 +269,8 @@ NEMO = Corpus(
     'nemo', 'nEMO: Dataset of Emotional Speech in Polish', read_nemo,
     labels=dict(
         anger='ang', fear='fea', happiness='hap', sadness='sad',
-        surprised='sur', neutral='neu'), tree='data.tsv and samples/',
+        surprised='sur', neutral='neu'),
+    tree='data.tsv and samples/',
     expected=dict(ang=749, fea=736, hap=749, sad=769, sur=669, neu=809),
     speakers=9, licence='CC BY-NC-SA 4.0',
     url='https://github.com/amu-cai/nEMO',

@@ -26,7 +26,7 @@ def corpora_parser()->ArgumentParser:
     "Options of `ser_corpora`."
     parser = ScriptParser(
         'ser_corpora',
-        'List the corpora that can be read, tell what is known ' 'of one, or check a copy of it.'
+        'List the corpora that can be read, tell what is known of one, or check a copy of it.'
     )
     parser.add_argument(
         '--corpus', help='corpus to tell of (default: list all)')

@@ -143,7 +143,8 @@ def validate(name:str,        # key in `CORPORA`
         expected=corpus.expected,
         speakers=dict(
             found=df.speaker[df.speaker != ''].nunique(),
-            expected=corpus.speakers), hours=df.duration.sum()/3600,
+            expected=corpus.speakers),
+        hours=df.duration.sum()/3600,
         missing=list(df.index.difference(present.index)),
         unlabelled=[os.path.relpath(path, root) for path in unlabelled],
         unreadable=[name for name, sound in heard.items() if sound is None],

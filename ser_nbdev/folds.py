@@ -109,7 +109,8 @@ def _check_rows_exist(df:pd.DataFrame, fold:Fold):
     last = max(
         (
             int(np.max(rows)) for rows in (fold.train, fold.valid, fold.test)
-            if len(rows)), default=-1)
+            if len(rows)),
+        default=-1)
     if last >= len(df):
         raise LeakError(
             f"fold {fold.name}: row {last} of a table of {len(df)}; "

@@ -137,7 +137,8 @@ def _scoring_function(model):
         tf.TensorSpec([None, None], tf.bool)]
     return tf.function(
         lambda frames, mask: model(
-            [frames, mask], training=False), input_signature=signature)
+            [frames, mask], training=False),
+        input_signature=signature)
 
 # %% ../nbs/51_recognizer.ipynb #6646cdf4
 class Recognizer:
