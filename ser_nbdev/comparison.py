@@ -310,7 +310,7 @@ def summary(runs:dict       # from `recorded`
 # %% ../nbs/41_comparison.ipynb #4b676920
 def conclusion(runs:dict # from `recorded`
               )->str:    # a sentence
-    "What all runs with unseen test speakers and several seeds say together."
+    "What all experiments with unseen test speakers and several seeds say together."
     fair = {}
     for key, comparison in runs.items():
         d = comparison.difference()
@@ -321,7 +321,7 @@ def conclusion(runs:dict # from `recorded`
     changes = [d['difference'] for d in fair.values()]
     effects = f'{runs_where(fair, "helps")} and {runs_where(fair, "hurts")}'
     return (
-        f'Of {len(fair)} runs with unseen test speakers, dropout {effects}; it changes the UAR '
+        f'Of {len(fair)} experiments with unseen test speakers, dropout {effects}; it changes the UAR '
         f'by {min(changes):+.3f} to {max(changes):+.3f}.')
 
 def runs_where(differences, what):
