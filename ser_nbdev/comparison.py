@@ -321,8 +321,8 @@ def conclusion(runs:dict # from `recorded`
     changes = [d['difference'] for d in fair.values()]
     effects = f'{runs_where(fair, "helps")} and {runs_where(fair, "hurts")}'
     return (
-        f'Of {len(fair)} experiments with unseen test speakers, dropout {effects}; it changes the UAR '
-        f'by {min(changes):+.3f} to {max(changes):+.3f}.')
+        f'Of {len(fair)} experiments with unseen test speakers, dropout {effects}; '
+        f'it changes the UAR by {min(changes):+.3f} to {max(changes):+.3f}.')
 
 def runs_where(differences, what):
     "Such as `hurts in 1 (modern, emodb)`."
