@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['jax_strategy', 'tensorflow_strategy', 'strategy_for', 'checked_devices', 'scope_of', 'has_gpu', 'UAR', 'WA', 'Adam',
-           'make_optimiser', 'seeded', 'fresh_model', 'compiled_model', 'ready_model']
+           'make_optimiser', 'fresh_model', 'compiled_model', 'ready_model']
 
 # %% ../nbs/37_devices.ipynb #35756ca2
 import contextlib
-import random
 from functools import lru_cache
 from .config import TrainConfig, cluster
 from .metrics import uar_of_counts, wa_of_counts
@@ -134,22 +133,13 @@ def make_optimiser(config:TrainConfig # its clipping and averaging
                 ema_momentum=config.weight_average if averaged else .99)
 
 # %% ../nbs/37_devices.ipynb #36feb969
-@contextlib.contextmanager
-def seeded(seed):
-    "Python's random numbers from a seed; afterwards they go on where they were."
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
 def fresh_model(config:TrainConfig, # architecture, precision and seed
                 n_features:int,     # columns of the features
                 n_classes:int       # emotions
                )->keras.Model:
     "A new model, its weights decided by the seed."
-    with seeded(config.random_seed), computed_in(config.precision):
+    keras.utils.set_random_seed(config.random_seed)
+    with computed_in(config.precision):
         return build_model(n_features, n_classes, **config.architecture)
 
 @lru_cache(maxsize=4)
