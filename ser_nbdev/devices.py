@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['jax_strategy', 'tensorflow_strategy', 'strategy_for', 'checked_devices', 'scope_of', 'has_gpu', 'UAR', 'WA', 'Adam',
-           'make_optimiser', 'fresh_model', 'compiled_model', 'ready_model']
+           'make_optimiser', 'seeds_from', 'fresh_model', 'compiled_model', 'ready_model']
 
 # %% ../nbs/37_devices.ipynb #35756ca2
 import contextlib
+import random
+import sys
 from functools import lru_cache
 from .config import TrainConfig, cluster
 from .metrics import uar_of_counts, wa_of_counts
@@ -133,13 +135,26 @@ def make_optimiser(config:TrainConfig # its clipping and averaging
                 ema_momentum=config.weight_average if averaged else .99)
 
 # %% ../nbs/37_devices.ipynb #36feb969
+@contextlib.contextmanager
+def seeds_from(seed):
+    "Keras' layers draw their seeds from a generator of our own, as after `set_random_seed`."
+    drawn_in = sys.modules['keras.src.random.seed_generator']
+    if not hasattr(drawn_in, 'python_random'): # a Keras that draws them elsewhere
+        keras.utils.set_random_seed(seed)
+        yield
+        return
+    shared, drawn_in.python_random = drawn_in.python_random, random.Random(seed)
+    try:
+        yield
+    finally:
+        drawn_in.python_random = shared
+
 def fresh_model(config:TrainConfig, # architecture, precision and seed
                 n_features:int,     # columns of the features
                 n_classes:int       # emotions
                )->keras.Model:
     "A new model, its weights decided by the seed."
-    keras.utils.set_random_seed(config.random_seed)
-    with computed_in(config.precision):
+    with seeds_from(config.random_seed), computed_in(config.precision):
         return build_model(n_features, n_classes, **config.architecture)
 
 @lru_cache(maxsize=4)
