@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ser_nbdev.config import TrainConfig
+from ser_nbdev.files import folder_name
 from ser_nbdev.folds import folds
 from ser_nbdev.data import Rows, corpus_root, load_features
 from ser_nbdev.metrics import cross_entropy, uar
@@ -53,7 +54,7 @@ def development_predictions(config, corpus, root, work, arm):
     some, features = frame.iloc[rows], Rows(store, rows)
     runs = []
     for fold in folds(some):
-        out = work/f'{arm}-{config.normalise}-{fold.name}-{config.random_seed}'
+        out = work/f'{arm}-{config.normalise}-{folder_name(fold.name)}-{config.random_seed}'
         runs.append(train(config, features, some, fold, out))
     return pd.concat([run.predictions for run in runs]), runs[0].classes
 

@@ -32,7 +32,7 @@ from ser_nbdev.folds import folds
 from ser_nbdev.labels import LABEL_SETS, CorpusError, relabel
 from ser_nbdev.metrics import SCORES
 from ser_nbdev.statistics import bootstrap_ci, ensemble, most_probable, paired_test
-from ser_nbdev.files import alone
+from ser_nbdev.files import alone, folder_name
 from ser_nbdev.store import extract_corpus
 
 SETS = ('IS09', 'eGeMAPSv02', 'ComParE_2016')
@@ -132,7 +132,7 @@ def run_svms(store, made, options, work, out):
             parts = []
             bar = tqdm(made, desc=f'SVM, {which}, {normalise}', unit='fold', leave=False)
             for fold in bar:
-                path = work/f'svm-{which}-{normalise}-{fold.name}.parquet'
+                path = work/f'svm-{which}-{normalise}-{folder_name(fold.name)}.parquet'
                 parts.append(kept(path, lambda: svm(x, frame, fold, normalise)))
             table = pd.concat(parts, ignore_index=True)
             table.to_parquet(out/f'svm-{which}-{normalise}.parquet')
@@ -146,7 +146,7 @@ def model_predictions(store, made, normalise, options, work):
     for fold in made:
         for seed in range(options.seeds):
             config = TrainConfig.modern(normalise=normalise, random_seed=seed)
-            tasks.append((config, fold, work/f'modern-{normalise}-{fold.name}-{seed}'))
+            tasks.append((config, fold, work/f'modern-{normalise}-{folder_name(fold.name)}-{seed}'))
     runs = train_all(tasks, store, store.frame, options.jobs)
     tables = [run.predictions.assign(fold=fold.name, seed=config.random_seed)
               for run, (config, fold, _) in zip(runs, tasks)]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+from .files import plain_text
 from .labels import CorpusError
 from .metrics import SCORES
 from .statistics import bootstrap_ci, paired_test
@@ -175,7 +176,8 @@ def to_markdown(self:Comparison)->str: # a table of pipes
 
 @patch
 def _repr_markdown_(self:Comparison):
-    return f'{self.to_markdown()}\n\n{self.verdict} {self.caveat}'
+    table = markdown_table(self.table().map(plain_text))
+    return f'{table}\n\n{plain_text(self.verdict)} {plain_text(self.caveat)}'
 
 # %% ../nbs/41_comparison.ipynb #737c7f56
 @patch

@@ -157,6 +157,7 @@ def fresh_model(config:TrainConfig, # architecture, precision and seed
     with seeds_from(config.random_seed), computed_in(config.precision):
         return build_model(n_features, n_classes, **config.architecture)
 
+# %% ../nbs/37_devices.ipynb #5335d946
 @lru_cache(maxsize=4)
 def compiled_model(config:TrainConfig, # architecture, precision and optimiser
                    n_features:int,     # columns of the features

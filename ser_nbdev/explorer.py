@@ -7,13 +7,13 @@ __all__ = ['explorer_figure', 'Explorer']
 
 # %% ../nbs/53_explorer.ipynb #b064a230
 import io, tempfile
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soundfile
 from fastcore.basics import patch
 from .audio import SR, AudioError
 from .features import HOP, mfcc
+from .files import plain_text
 from .labels import COLOURS, EMOTIONS
 from .recognizer import Prediction, Recognizer, read_utterance
 from .timeline import one_line, quiet_png
@@ -190,7 +190,7 @@ def _show_recording(self:Explorer, path, name, truth=None):
         self.prediction = self.recognizer.predict(y)
     except AudioError as e:
         reason = one_line(e).replace(f'{one_line(path)}: ', '')
-        self.message.value = f'<b>{escape(title)}</b> could not be scored: {escape(reason)}'
+        self.message.value = f'<b>{plain_text(title)}</b> could not be scored: {plain_text(reason)}'
         return
     self.message.value = _message_of(self.prediction, title, truth)
     wav = io.BytesIO()
@@ -202,8 +202,8 @@ def _show_recording(self:Explorer, path, name, truth=None):
 def _message_of(prediction, title, truth):
     "A prediction as a line of HTML."
     def name_of(code):
-        return EMOTIONS.get(code, escape(code))
+        return EMOTIONS.get(code, plain_text(code))
     label = prediction.label
     probability = prediction.probabilities[label]
-    line = f'{escape(title)}: <b>{name_of(label)}</b> ({probability:.0%})'
+    line = f'{plain_text(title)}: <b>{name_of(label)}</b> ({probability:.0%})'
     return f'{line}, truth: <b>{name_of(truth)}</b>' if truth else line

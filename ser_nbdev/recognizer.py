@@ -22,6 +22,7 @@ from .bundle import (
     check_class_names, check_feature_set, read_bundle, write_bundle)
 from .feature_sets import extract, feature_set
 from .features import frame_times
+from .files import folder_name, plain_text
 from .folds import folds
 from .labels import COLOURS, EMOTIONS
 from .normalise import CMVN, fit_cmvn
@@ -87,7 +88,7 @@ class Card(dict):
 
     def _repr_markdown_(self):
         return '\n'.join(
-            f'- **{title}**: {text}' for title,text in self.items())
+            f'- **{plain_text(title)}**: {plain_text(text)}' for title,text in self.items())
 
     @property
     def brief(self)->str:
@@ -459,7 +460,7 @@ def pretrain(config:'TrainConfig', # not normalised by speaker, who is unknown l
     "Cross-validate by speaker for the card, then train on everything."
     from ser_nbdev.train import everything, train
     out = Path(out)
-    runs = [train(config, features, frame, fold, out/fold.name)
+    runs = [train(config, features, frame, fold, out/folder_name(fold.name))
             for fold in folds(frame, by='speaker', k=k)]
     score = _unseen_speakers_score(runs, frame)
     kept = []

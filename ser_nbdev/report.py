@@ -6,13 +6,13 @@
 __all__ = ['STYLE', 'PAGE', 'report_pictures', 'picture_html', 'report_page', 'write_report']
 
 # %% ../nbs/43_report.ipynb #710d0415
-import html
 import json
 from base64 import b64encode
 from pathlib import Path
 from .plots import (
     figure_png, plot_calibration, plot_confusions, plot_curves, plot_speakers)
 from .comparison import Comparison
+from .files import plain_text
 
 # %% ../nbs/43_report.ipynb #07b74438
 def report_pictures(comparison:Comparison # what to draw
@@ -47,21 +47,23 @@ its seeds; WA: accuracy. Intervals: 95%, over speakers and seeds.</p>
 def picture_html(title, png):
     "A heading and a picture that is part of the page."
     data = b64encode(png).decode()
-    return f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}">'
+    shown = plain_text(title)
+    return f'<h2>{shown}</h2><img alt="{shown}" src="data:image/png;base64,{data}">'
 
 def report_page(comparison:Comparison, # what to show
                 title:str,             # of the page
                 pictures:dict,         # title: PNG, bytes
                )->str:                 # HTML
     "The page."
+    config = json.dumps(comparison.config, indent=1).splitlines()
     return PAGE.format(
-        style=STYLE, title=html.escape(title),
-        verdict=html.escape(comparison.verdict),
-        caveat=html.escape(comparison.caveat),
+        style=STYLE, title=plain_text(title),
+        verdict=plain_text(comparison.verdict),
+        caveat=plain_text(comparison.caveat),
         table=comparison.table().to_html(index=False, border=0),
         pictures='\n'.join(
             picture_html(*picture) for picture in pictures.items()),
-        config=html.escape(json.dumps(comparison.config, indent=1)))
+        config='\n'.join(map(plain_text, config)))
 
 # %% ../nbs/43_report.ipynb #cd8028d2
 def write_report(comparison:Comparison, # what to show

@@ -22,6 +22,7 @@ from .comparison import Comparison
 from .config import OLD_RECIPES, TrainConfig
 from .console import usual_split
 from .data import corpus_root, load_features, reader_options
+from .files import folder_name
 from .folds import folds
 from .labels import CorpusError, in_vocabulary_order
 from .statistics import most_probable
@@ -66,7 +67,7 @@ def planned_trainings(config:TrainConfig,      # of both arms
     "Every training of a comparison, one for each learning rate."
     planned = {}
     for seed, fold, rate in product(range(seeds), folds, (dropout_rate, 0.)):
-        name = f'{arm_name(rate)}-{fold.name}-{seed}'.replace(' ', '_')
+        name = f'{arm_name(rate)}-{folder_name(fold.name)}-{seed}'.replace(' ', '_')
         tasks = []
         for lr in learning_rates:
             folder = f'{name}-{lr:g}' if len(learning_rates) > 1 else name
