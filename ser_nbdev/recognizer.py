@@ -353,7 +353,7 @@ def read_utterance(path:str|Path # of a recording of up to ten minutes
     with open_recording(path) as f:
         seconds, promised = _seconds_in(f), promised_seconds(f, path)
     _check_duration(path, seconds)
-    y = load_audio(path)
+    y = load_audio(path, longest=LONGEST)
     warn_if_cut_short(path, promised, len(y)/SR)
     return y
 

@@ -50,7 +50,8 @@ def check_weights(data:bytes # content of an HDF5 file
                 continue
             plain = isinstance(
                 found, h5py.Dataset) and found.dtype.kind in 'fiu'
-            if not plain or found.external or found.is_virtual:
+            own = plain and not (found.external or found.is_virtual or found.chunks)
+            if not own:
                 raise ValueError(f'{name} is no plain array')
             bytes_left -= found.size*found.dtype.itemsize
             if bytes_left<0:
