@@ -55,6 +55,7 @@ def check_sampling_rate(sr:float,        # sampling rate, Hz
 BLOCK_SECONDS = 10
 MOST_AT_ONCE = 5*3600 # s; 1.2 GB of samples
 
+# %% ../nbs/20_audio.ipynb #1c55734e
 def _decode_mono(file:soundfile.SoundFile, # opened for reading
                  longest:float,            # refuse more than that, s
                  name='waveform',          # what to call it in the error
