@@ -85,7 +85,7 @@ def folder_name(name:str # from data, of any length
     "The name of a file or folder for a name from data."
     if re.fullmatch(r'[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}', name):
         return name
-    short = re.sub('[^A-Za-z0-9]+', '-', name).strip('-')[:40]
+    short = re.sub('[^A-Za-z0-9]+', '-', name).strip('-')[:40] or 'name'
     digest = hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()
     return f'{short}-{digest[:8]}'
 
