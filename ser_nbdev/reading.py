@@ -98,6 +98,8 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
         if column not in raw]
     df = raw.assign(
         emotion=raw.label.map(corpus.labels), **dict.fromkeys(unknown, ''))
+    # an é may be one character or two; either way it is the same person
+    df['speaker'] = df.speaker.str.normalize('NFC')
     df['duration'] = [duration(path) for path in df.path]
     df.attrs = {}
     more = [
