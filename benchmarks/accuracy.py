@@ -212,7 +212,7 @@ def make_table(out):
                 same = predictions is ours
                 row[f'{best}, minus this'] = '–' if same else difference_text(ours, predictions)
             rows.append(row)
-    return markdown_table(pd.DataFrame(rows)) + '\n'
+    return markdown_table(pd.DataFrame(rows).fillna('')) + '\n'
 
 # ---- the program
 
