@@ -67,7 +67,7 @@ def planned_trainings(config:TrainConfig,      # of both arms
     "Every training of a comparison, one for each learning rate."
     planned = {}
     for seed, fold, rate in product(range(seeds), folds, (dropout_rate, 0.)):
-        name = f'{arm_name(rate)}-{folder_name(fold.name)}-{seed}'.replace(' ', '_')
+        name = folder_name(f'{arm_name(rate)}-{fold.name}-{seed}'.replace(' ', '_'))
         tasks = []
         for lr in learning_rates:
             folder = f'{name}-{lr:g}' if len(learning_rates) > 1 else name
