@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 import pandas as pd
 from .labels import CorpusError
+from .parts import IN_DIALOGUE
 from .reading import Corpus, audio_files, reader_rows
 
 # %% ../nbs/12_iemocap.ipynb #86f29823
@@ -156,7 +157,7 @@ def read_iemocap(root:Path        # folder with `Session1` … `Session5`
         recordings, copies = session_recordings(session)
         rows += session_rows(session, recordings)
         unlabelled += copies + [str(path) for path in recordings.values()]
-    return reader_rows(rows, unlabelled)
+    return reader_rows(rows, unlabelled).rename(columns=IN_DIALOGUE)
 
 # %% ../nbs/12_iemocap.ipynb #274999de
 IEMOCAP = Corpus(

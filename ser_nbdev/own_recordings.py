@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 import pandas as pd
 from .labels import SYNONYMS, CorpusError
+from .parts import (
+    check_columns, end_from_duration, row_names, with_times)
 from ser_nbdev.reading import (
     AUDIO, COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
     require_columns)
@@ -64,19 +66,19 @@ FOLDER = Corpus(
 def read_manifest(root:Path,       # the CSV or Parquet file; paths in it are relative to its folder
                   labels:dict=None # your labels -> codes or usual words
                  )->pd.DataFrame:  # a reader's rows, with all columns of the file
-    "A table of your own; without a column `name`, the stem of the file is the name."
+    "A table of your own; a row without a name gets one from its file and its times."
     df = _manifest_table(root)
     require_columns(df, 'path emotion', root)
     for column in df.columns.intersection(['name', *COLUMNS[:-1]]):
         df[column] = df[column].fillna('').astype(str).str.strip()
-    if 'name' not in df:
-        df['name'] = [Path(path).stem for path in df.path]
-    if df.name.duplicated().any():
-        df['name'] = df.path
+    check_columns(df, root)
+    df = with_times(end_from_duration(df, root), root)
+    df['name'] = row_names(df)
     label = df.emotion.replace(labels or {}).str.lower()
     paths = [str(root.parent/path) for path in df.path]
     df = df.assign(path=paths, label=label)
-    return df.drop(columns=['emotion', 'duration'], errors='ignore')
+    unused = 'duration' if 'start' in df else []
+    return df.drop(columns=['emotion']).drop(columns=unused, errors='ignore')
 
 # %% ../nbs/14_own_recordings.ipynb #6df3748c
 def _manifest_table(path:Path)->pd.DataFrame:

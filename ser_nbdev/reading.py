@@ -14,6 +14,8 @@ from typing import Callable
 import numpy as np, pandas as pd
 from .files import printable
 from .labels import CorpusError
+from .parts import (
+    check_columns, check_durations, check_one_label, durations_of_rows, with_times)
 
 # %% ../nbs/11_reading.ipynb #3962f03f
 @dataclass(frozen=True)
@@ -91,8 +93,11 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
                  corpus:Corpus     # its registry entry
                 )->pd.DataFrame:   # the corpus table, index `name`, sorted
     "Translate the labels, fill what is not known, measure the durations."
+    raw = with_times(raw, corpus.name)
+    check_columns(raw, corpus.name)
     _check_known_labels(raw, corpus)
     _check_names_differ(raw, corpus)
+    check_one_label(raw, corpus.name)
     unknown = [
         column for column in ('speaker', 'session', 'gender', 'text')
         if column not in raw]
@@ -100,13 +105,21 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
         emotion=raw.label.map(corpus.labels), **dict.fromkeys(unknown, ''))
     # an é may be one character or two; either way it is the same person
     df['speaker'] = df.speaker.str.normalize('NFC')
-    df['duration'] = [duration(path) for path in df.path]
+    df['duration'] = _durations(raw, corpus)
     df.attrs = {}
     more = [
         column for column in df if column not in [*COLUMNS, 'name', 'label']]
     return df.set_index('name').sort_index()[COLUMNS + more]
 
 # %% ../nbs/11_reading.ipynb #791e8be3
+def _durations(raw:pd.DataFrame, corpus:Corpus)->np.ndarray:
+    "Seconds of each row; a file with many rows is opened once."
+    seconds = {path: duration(path) for path in set(raw.path)}
+    measured = durations_of_rows(raw, [seconds[path] for path in raw.path], corpus.name)
+    if 'duration' in raw:
+        check_durations(raw, measured, corpus.name)
+    return measured
+
 def _check_known_labels(raw:pd.DataFrame, corpus:Corpus):
     "Raise `CorpusError` for a label that is not in the corpus' documentation."
     unknown = sorted(set(raw.label).difference(corpus.labels))
