@@ -18,6 +18,7 @@ from importlib import import_module
 
 import numpy as np
 import soxr
+from fastcore.basics import patch
 
 from .audio import SR, AudioError, check_sampling_rate, check_waveform
 from .features import (
@@ -116,17 +117,9 @@ class FeatureSet:
         "The features of a waveform."
         return extract_in_pieces(self, y)
 
-    def times(self,
-              n:int,       # frames, or steps
-              stack:int=1, # frames that a step joins
-             )->np.ndarray: # s, `(n,)`
-        "The centre of each frame, or of each step of several frames."
-        middle = np.arange(n)*stack + (stack - 1)/2
-        return self.first_frame + middle*self.frame_step
-
 # %% ../nbs/22_feature_sets.ipynb #42cb2e73
 def function_name(compute:Callable # a function, or an object that is called
-                 )->str:
+                 )->str:          # its name
     "What stands for a function in a fingerprint."
     return getattr(compute, '__qualname__', type(compute).__qualname__)
 
@@ -134,6 +127,15 @@ def digest_of(facts:list # what JSON can hold
              )->str:     # 16 hexadecimal digits
     "A hash of facts."
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+@patch
+def times(self:FeatureSet,
+          n:int,        # frames, or steps
+          stack:int=1,  # frames that a step joins
+         )->np.ndarray: # s, `(n,)`
+    "The centre of each frame, or of each step of several frames."
+    middle = np.arange(n)*stack + (stack - 1)/2
+    return self.first_frame + middle*self.frame_step
 
 # %% ../nbs/22_feature_sets.ipynb #b4a19c50
 def mfcc20(y:np.ndarray,         # waveform at 16 kHz, float32 `(n_samples,)`

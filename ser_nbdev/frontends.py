@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 
 from .audio import SR
 from .feature_sets import (
@@ -52,17 +53,6 @@ class Frontend(FeatureSet):
                 *map(float, times + pieces), self.identity,
                 function_name(self.compute)])
 
-    def matrix(self,
-               y:np.ndarray  # waveform at 16 kHz, float32 `(n_samples,)`
-              )->np.ndarray: # float32 `(n_frames, n_features)`
-        "The features of a waveform."
-        lacking = round(self.shortest*SR) - len(y)
-        if lacking > 0:
-            y = np.pad(y, (0, lacking))
-        if self.longest and len(y) > round(self.longest*SR):
-            return joined_pieces(self, y)
-        return checked_frames(self, y)
-
 # %% ../nbs/22a_frontends.ipynb #eb42de43
 def checked_frames(fs:Frontend,  # whose function is called
                    y:np.ndarray  # waveform at 16 kHz, float32 `(n_samples,)`
@@ -82,6 +72,18 @@ def checked_frames(fs:Frontend,  # whose function is called
     if not np.isfinite(x).all():
         raise ValueError(f'{fs.name}: NaN or Inf in its numbers; mend its function')
     return x
+
+@patch
+def matrix(self:Frontend,
+           y:np.ndarray  # waveform at 16 kHz, float32 `(n_samples,)`
+          )->np.ndarray: # float32 `(n_frames, n_features)`
+    "The features of a waveform."
+    lacking = round(self.shortest*SR) - len(y)
+    if lacking > 0:
+        y = np.pad(y, (0, lacking))
+    if self.longest and len(y) > round(self.longest*SR):
+        return joined_pieces(self, y)
+    return checked_frames(self, y)
 
 # %% ../nbs/22a_frontends.ipynb #7bcb7f6f
 def piece_starts(n:int,        # frames of the recording
@@ -169,6 +171,7 @@ def slowed(x:np.ndarray,    # `(n_fast, n_features)`
     counts = np.diff(first, append=len(x))
     return np.add.reduceat(x, first)/np.maximum(counts, 1)[:, None].astype(np.float32)
 
+# %% ../nbs/22a_frontends.ipynb #015570fd
 class JoinedSets:
     "Feature sets side by side, at the rate of the slowest."
     def __init__(self,

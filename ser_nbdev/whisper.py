@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['WHISPER', 'FOLDER_VARIABLE', 'FILES', 'WHISPER_NAME', 'slaney_frequencies', 'slaney_filters', 'log_mel',
-           'WhisperSize', 'downloaded_encoder', 'whisper_folder', 'open_whisper', 'WhisperEncoder', 'whisper_frontend']
+           'WhisperSize', 'downloaded_encoder', 'whisper_folder', 'open_whisper', 'WhisperEncoder', 'wrong_size',
+           'whisper_frontend']
 
 # %% ../nbs/22b_whisper.ipynb #a27c6d7a
 import os
@@ -158,18 +159,22 @@ class WhisperEncoder:
         size = WHISPER[self.size]
         mel = log_mel(y, size.bands)[None]
         if model.n_mels != size.bands:
-            self.refuse(f'{model.n_mels} bands', size.bands)
+            raise wrong_size(self, f'{model.n_mels} bands', size.bands)
         encoded = model.encode(ctranslate2.StorageView.from_array(mel), to_cpu=True)
         x = np.array(encoded)[0]
         if x.shape[1] != size.columns:
-            self.refuse(f'{x.shape[1]} columns', size.columns)
+            raise wrong_size(self, f'{x.shape[1]} columns', size.columns)
         return x
 
-    def refuse(self, found, expected):
-        "Say that the folder holds another size."
-        raise FrontendError(
-            f'{self.folder}: an encoder of {found}, Whisper {self.size} has {expected}; '
-            'ask for the set of its size, or give another folder')
+# %% ../nbs/22b_whisper.ipynb #bc56546c
+def wrong_size(encoder:WhisperEncoder, # whose folder holds another size
+               found:str,              # what was found there, such as `80 bands`
+               expected:int            # how many there should be
+              )->FrontendError:        # to be raised
+    "Say that the folder holds another size."
+    return FrontendError(
+        f'{encoder.folder}: an encoder of {found}, Whisper {encoder.size} has {expected}; '
+        'ask for the set of its size, or give another folder')
 
 # %% ../nbs/22b_whisper.ipynb #51f05f77
 WHISPER_NAME = re.compile(
