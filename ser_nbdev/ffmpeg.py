@@ -6,7 +6,7 @@
 __all__ = ['FFMPEG_REMEDY', 'DEMUXERS', 'AS_FLOATS', 'TIMEOUT', 'LOG_BYTES', 'AU_HEADER', 'ffmpeg_path', 'ffmpeg_command',
            'FfmpegRun', 'ffmpeg_log', 'ffmpeg_fault', 'FfmpegSound', 'ffmpeg_seconds']
 
-# %% ../nbs/07a_ffmpeg.ipynb #7d086120
+# %% ../nbs/07a_ffmpeg.ipynb #8459b25d
 import os
 import re
 import shutil
@@ -22,15 +22,15 @@ from fastcore.basics import patch
 
 from .sound_files import AudioError
 
-# %% ../nbs/07a_ffmpeg.ipynb #9c7ee014
+# %% ../nbs/07a_ffmpeg.ipynb #1e2bafcb
 FFMPEG_REMEDY = ('install ffmpeg (https://ffmpeg.org; apt, brew, conda and winget have it), '
                  'or convert the recording to WAV or FLAC')
 
-def ffmpeg_path()->str|None:
-    "Where ffmpeg is; None where it is not installed."
+def ffmpeg_path()->str|None: # None where it is not installed
+    "Where ffmpeg is."
     return shutil.which('ffmpeg')
 
-# %% ../nbs/07a_ffmpeg.ipynb #453712f0
+# %% ../nbs/07a_ffmpeg.ipynb #9f15aab7
 DEMUXERS = (
     'aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dtshd,eac3,flac,flv,ircam,'
     'matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,'
@@ -49,7 +49,7 @@ def ffmpeg_command(path:str|Path, # of a recording
 
 AS_FLOATS = ['-c:a', 'pcm_f32be', '-f', 'au']
 
-# %% ../nbs/07a_ffmpeg.ipynb #c66ee118
+# %% ../nbs/07a_ffmpeg.ipynb #9e4e0873
 TIMEOUT = 600 # s that ffmpeg may take
 
 class FfmpegRun:
@@ -80,7 +80,7 @@ class FfmpegRun:
         self.process.wait()
         self.log.close()
 
-# %% ../nbs/07a_ffmpeg.ipynb #a656bc6e
+# %% ../nbs/07a_ffmpeg.ipynb #03ca5ff7
 LOG_BYTES = 100_000
 
 def ffmpeg_log(run:FfmpegRun # at work, or done
@@ -103,7 +103,7 @@ def ffmpeg_fault(run:FfmpegRun # that gave nothing
     said = [line.replace(f'file:{name}: ', '') for line in lines[-1:]]
     return AudioError(f'{run.path}: not readable as audio: ffmpeg: {"".join(said)[:200]}')
 
-# %% ../nbs/07a_ffmpeg.ipynb #1ee262a0
+# %% ../nbs/07a_ffmpeg.ipynb #90bb4b6f
 AU_HEADER = struct.Struct('>4s5I')
 
 def _promised_in(log:str)->float:
@@ -114,6 +114,7 @@ def _promised_in(log:str)->float:
     hours, minutes, seconds = map(float, found.groups())
     return 3600*hours + 60*minutes + seconds
 
+# %% ../nbs/07a_ffmpeg.ipynb #b312b11e
 class FfmpegSound:
     "A recording that ffmpeg decodes."
     def __init__(self,
@@ -137,21 +138,39 @@ class FfmpegSound:
         "Stop ffmpeg."
         self.run.close()
 
-# %% ../nbs/07a_ffmpeg.ipynb #a6900ebd
+# %% ../nbs/07a_ffmpeg.ipynb #c98c90cc
 @patch
 def blocks(self:FfmpegSound,
-           seconds:float=10, # of a block
-          )->Iterator:       # float32 `(n_samples, n_channels)`
+           seconds:float=10,  # of a block
+           most:float=np.inf, # stop after so much, s
+          )->Iterator:        # float32 `(n_samples, n_channels)`
     "The samples, some seconds at a time."
-    size = 4*self.channels
-    n = max(1, int(seconds*self.samplerate))*size
-    while len(data := self.run.stdout.read(n)) >= size:
+    size, total = 4*self.channels, 0
+    while (left := most - total/self.samplerate) > 0:
+        n = max(1, round(min(seconds, left)*self.samplerate))
+        data = self.run.stdout.read(n*size)
+        if len(data) < size:
+            break
         samples = np.frombuffer(data[:len(data)//size*size], '>f4')
+        total += len(samples)//self.channels
         yield samples.astype(np.float32).reshape(-1, self.channels)
     if self.run.timed_out:
         raise AudioError(f'{self.path}: ffmpeg took too long and was stopped; convert it to WAV')
 
-# %% ../nbs/07a_ffmpeg.ipynb #1296fc8b
+# %% ../nbs/07a_ffmpeg.ipynb #e7a8367d
+@patch(as_prop=True)
+def seconds(self:FfmpegSound)->float: # 0 if it tells none
+    "Duration that the container tells, s."
+    return self.promised
+
+@patch
+def skip_to(self:FfmpegSound,
+            second:int # of the recording
+           )->int:     # where the next block begins, s
+    "A program that is at work begins at the beginning."
+    return 0
+
+# %% ../nbs/07a_ffmpeg.ipynb #b729dbf1
 def ffmpeg_seconds(path:str|Path, # of a recording
                   )->float:       # s; NaN where ffmpeg is missing, or finds no sound
     "Duration of the sound track, counted without decoding it."

@@ -6,13 +6,13 @@
 __all__ = ['SAMPLES_OF', 'chunk_of', 'riff_samples', 'aiff_samples', 'w64_samples', 'au_samples', 'counts_its_frames',
            'has_last_page', 'seconds_in', 'promised_seconds']
 
-# %% ../nbs/08_headers.ipynb #967935ea
+# %% ../nbs/08_headers.ipynb #933c7096
 import os
 from pathlib import Path
 
 import soundfile
 
-# %% ../nbs/08_headers.ipynb #9c5d4792
+# %% ../nbs/08_headers.ipynb #d4ef3e81
 def chunk_of(file:object,    # opened for reading bytes
              wanted:bytes,   # name of the chunk, four bytes
              order:str,      # 'little' or 'big'
@@ -29,7 +29,7 @@ def chunk_of(file:object,    # opened for reading bytes
             return size, at + 8
         at += 8 + size + size % 2
 
-# %% ../nbs/08_headers.ipynb #94d08067
+# %% ../nbs/08_headers.ipynb #2b739237
 def riff_samples(file:object, # opened for reading bytes
                 )->tuple:     # size of the samples in bytes and first byte; (0, 0): not known
     "Samples of a WAV or RF64 file."
@@ -50,7 +50,7 @@ def aiff_samples(file:object # opened for reading bytes
     size, at = chunk_of(file, b'SSND', 'big')
     return max(size - 8, 0), at + 8
 
-# %% ../nbs/08_headers.ipynb #eb04ec3f
+# %% ../nbs/08_headers.ipynb #f92bcc22
 def w64_samples(file:object # opened for reading bytes
                )->tuple:    # as above
     "Samples of a Wave64 file: names of 16 bytes, sizes of 8 that count name and size."
@@ -73,9 +73,9 @@ def au_samples(file:object # opened for reading bytes
     at, size = (int.from_bytes(file.read(4), order) for _ in range(2))
     return (size, at) if size < 2**32 - 1 else (0, 0)
 
-# %% ../nbs/08_headers.ipynb #29f3d874
+# %% ../nbs/08_headers.ipynb #abc59cdf
 def counts_its_frames(file:object # an MP3, opened for reading bytes
-                     )->bool:
+                     )->bool:     # False: its duration is a guess
     "Whether an MP3 begins with a header that counts its frames."
     file.seek(0)
     head = file.read(10)
@@ -89,7 +89,7 @@ def counts_its_frames(file:object # an MP3, opened for reading bytes
     return found > 0 and len(frame) > found + 7 and bool(frame[found+7] & 1)
 
 def has_last_page(file:object # an OGG file, opened for reading bytes
-                 )->bool:
+                 )->bool:     # False: it was cut short, or never finished
     "Whether an OGG file ends with a whole page that is marked as the last."
     end = file.seek(0, os.SEEK_END)
     first = file.seek(max(0, end - 2**17))
@@ -101,7 +101,7 @@ def has_last_page(file:object # an OGG file, opened for reading bytes
     is_whole = first + at + 27 + tail[at+26] + sum(lengths) <= end
     return bool(tail[at+5] & 4) and is_whole
 
-# %% ../nbs/08_headers.ipynb #ad4a44d7
+# %% ../nbs/08_headers.ipynb #e818c64a
 SAMPLES_OF = dict(
     WAV=riff_samples, WAVEX=riff_samples, RF64=riff_samples, AIFF=aiff_samples,
     W64=w64_samples, AU=au_samples)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SndfileSound', 'opened_sound', 'open_sound', 'cut_note', 'duration', 'durations']
 
-# %% ../nbs/09_opening.ipynb #45c10a5f
+# %% ../nbs/09_opening.ipynb #abe7edaa
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from .ffmpeg import FFMPEG_REMEDY, FfmpegSound, ffmpeg_path, ffmpeg_seconds
 from .headers import has_last_page, promised_seconds, seconds_in
 from .sound_files import AudioError, ffmpeg_kind, first_bytes, no_sound_kind
 
-# %% ../nbs/09_opening.ipynb #487f3ab6
+# %% ../nbs/09_opening.ipynb #2833d4c3
 class SndfileSound:
     "A recording that libsndfile decodes."
     def __init__(self,
@@ -29,13 +29,30 @@ class SndfileSound:
         self.path = path
         self.file = soundfile.SoundFile(os.fsencode(path) if os.name == 'posix' else path)
         self.samplerate, self.channels = self.file.samplerate, self.file.channels
-        self.promised, self.tolerance = promised_seconds(self.file, path), .05
+        self.begin = 0 # sample
+        self.promised = promised_seconds(self.file, path)
+        self.tolerance = .1 if self.file.format == 'MP3' else .01
+
+    @property
+    def seconds(self)->float:
+        "Duration that libsndfile tells; 0 if it does not know."
+        return seconds_in(self.file)
+
+    def skip_to(self,
+                second:int # of the recording
+               )->int:     # where the next block begins, s
+        "Begin later than at the beginning, where the file can do that."
+        if not second or not self.file.seekable():
+            return 0
+        self.begin = second*self.samplerate
+        self.file.seek(self.begin)
+        return second
 
     def close(self):
         "Close the file."
         self.file.close()
 
-# %% ../nbs/09_opening.ipynb #442ef0d2
+# %% ../nbs/09_opening.ipynb #e060bb5a
 def _blocks_up_to_damage(path, done:int, step:int)->Iterator:
     "What can be read after `done` samples, `step` at a time."
     sound = SndfileSound(path)
@@ -49,20 +66,43 @@ def _blocks_up_to_damage(path, done:int, step:int)->Iterator:
     finally:
         sound.close()
 
+def _end_is_there(path)->bool:
+    "Whether the last samples can be read that the header promises."
+    sound = SndfileSound(path)
+    try:
+        sound.file.seek(max(0, sound.file.frames - 256))
+        return len(sound.file.read(256)) > 0
+    except (soundfile.LibsndfileError, RuntimeError):
+        return False
+    finally:
+        sound.close()
+
+# %% ../nbs/09_opening.ipynb #9398c709
 @patch
 def blocks(self:SndfileSound,
-           seconds:float=10, # of a block
-          )->Iterator:       # float32 `(n_samples, n_channels)`
-    "The samples, some seconds at a time; they end where the file is damaged."
-    done, n = 0, max(1, int(seconds*self.samplerate))
+           seconds:float=10,  # of a block
+           most:float=np.inf, # stop after so much, s
+          )->Iterator:        # float32 `(n_samples, n_channels)`
+    "The samples, some seconds at a time; they end where the file is cut."
+    total = 0
     try:
-        while len(block := self.file.read(n, dtype='float32', always_2d=True)):
-            done += len(block)
+        while (left := most - total/self.samplerate) > 0:
+            n = max(1, round(min(seconds, left)*self.samplerate))
+            block = self.file.read(n, dtype='float32', always_2d=True)
+            if not len(block):
+                return
+            total += len(block)
             yield block
-    except soundfile.LibsndfileError:
-        yield from _blocks_up_to_damage(self.path, done, 256)
+    except soundfile.LibsndfileError as error:
+        for block in _blocks_up_to_damage(self.path, self.begin + total, 256):
+            total += len(block)
+            yield block
+        if _end_is_there(self.path):
+            at = (self.begin + total)/self.samplerate
+            raise AudioError(
+                f'{self.path}: damaged after {at:.1f} s; mend or remove it') from error
 
-# %% ../nbs/09_opening.ipynb #c49fa45e
+# %% ../nbs/09_opening.ipynb #4021438e
 def _through_ffmpeg(path, kind:str)->FfmpegSound:
     "What ffmpeg alone reads; where it is missing, the error says what to install."
     if ffmpeg_path():
@@ -89,7 +129,7 @@ def opened_sound(path:str|Path # of a recording
     except soundfile.LibsndfileError as error:
         return _second_opinion(path, error)
 
-# %% ../nbs/09_opening.ipynb #b7a6a087
+# %% ../nbs/09_opening.ipynb #54e00bad
 def _second_opinion(path, error:soundfile.LibsndfileError)->FfmpegSound:
     "ffmpeg's reading of what libsndfile refuses; without it libsndfile's own reason."
     is_system_error = error.code == 2
@@ -110,7 +150,7 @@ def open_sound(path:str|Path # of a recording
     finally:
         sound.close()
 
-# %% ../nbs/09_opening.ipynb #b554d56d
+# %% ../nbs/09_opening.ipynb #4e6810eb
 def cut_note(sound:SndfileSound|FfmpegSound, # opened
              seconds:float,                  # that could be read
             )->str:                          # empty: nothing is missing
@@ -125,7 +165,7 @@ def cut_note(sound:SndfileSound|FfmpegSound, # opened
                         'is missing; what is left is used')
     return ''
 
-# %% ../nbs/09_opening.ipynb #0cf62f0b
+# %% ../nbs/09_opening.ipynb #3d6f955d
 def duration(path:str|Path # of a recording
             )->float:      # seconds; NaN where the file is missing or no audio
     "Duration from the file's header, or counted by ffmpeg."
@@ -140,7 +180,7 @@ def duration(path:str|Path # of a recording
         if isinstance(sound, FfmpegSound):
             return ffmpeg_seconds(path)
         # older versions of libsndfile do not know it of a cut OGG file
-        return seconds_in(sound.file) or sum(map(len, sound.blocks()))/sound.samplerate
+        return sound.seconds or sum(map(len, sound.blocks()))/sound.samplerate
     finally:
         sound.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from .labels import SYNONYMS, CorpusError
 from ser_nbdev.reading import (
-    AUDIO, COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
+    COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
     require_columns)
 
 # %% ../nbs/14_own_recordings.ipynb #91d1bc2b
@@ -22,7 +22,7 @@ def read_folder(root:Path,        # a sub-folder for each class: `angry/x.wav`
     "Any recordings sorted into one folder for each class."
     _check_speaker_pattern(speaker)
     rows, unlabelled = [], []
-    for path in audio_files(root, AUDIO):
+    for path in audio_files(root):
         inside = path.relative_to(root)
         folder = inside.parts[0]
         if len(inside.parts) == 1:

@@ -6,7 +6,7 @@
 __all__ = ['ENDINGS_OF', 'FFMPEG_ENDINGS', 'HEAD_BYTES', 'NO_SOUND', 'ONLY_FFMPEG', 'AudioError', 'readable_endings', 'ending_of',
            'has_audio_ending', 'counted_endings', 'ffmpeg_kind', 'text_kind', 'no_sound_kind', 'first_bytes']
 
-# %% ../nbs/07_sound_files.ipynb #01bef410
+# %% ../nbs/07_sound_files.ipynb #bed347c2
 import html
 import os
 import re
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import soundfile
 
-# %% ../nbs/07_sound_files.ipynb #ab0bdf9f
+# %% ../nbs/07_sound_files.ipynb #e3160d6c
 class AudioError(ValueError):
     "A recording that gives no features, and why."
 
-# %% ../nbs/07_sound_files.ipynb #75f0b88e
+# %% ../nbs/07_sound_files.ipynb #3d55e37d
 ENDINGS_OF = dict(   # format of libsndfile -> endings; others: the format's own name
     WAV='wav wave bwf', WAVEX='wav', FLAC='flac', OGG='ogg oga opus', MP3='mp3',
     AIFF='aiff aif aifc', AU='au snd', NIST='nist sph', IRCAM='ircam sf', SVX='svx iff',
@@ -41,19 +41,19 @@ def readable_endings()->tuple: # lower case, with their dots
     found += FFMPEG_ENDINGS
     return tuple(dict.fromkeys(f'.{ending}' for ending in found))
 
-# %% ../nbs/07_sound_files.ipynb #e5635358
+# %% ../nbs/07_sound_files.ipynb #34d79868
 def ending_of(path:str|Path # of a file
              )->str:        # lower case, with its dot; empty if there is none
     "The ending of a file's name."
     return Path(path).suffix.lower()
 
 def has_audio_ending(name:str # of a file
-                    )->bool:
+                    )->bool:  # False: it is not looked at in a folder
     "Whether a file is a recording by its name; a Mac's shadow files are not."
     base = os.path.basename(name)
     return ending_of(base) in readable_endings() and not base.startswith('._')
 
-# %% ../nbs/07_sound_files.ipynb #a7a4ca45
+# %% ../nbs/07_sound_files.ipynb #07c8d39c
 def counted_endings(names:Iterable # of files
                    )->str:         # '3 .txt, 1 without an ending'
     "How many files there are of each ending, the most frequent first."
@@ -61,7 +61,7 @@ def counted_endings(names:Iterable # of files
     listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ', '.join(f'{n} {ending or "without an ending"}' for ending, n in listed)
 
-# %% ../nbs/07_sound_files.ipynb #212a1563
+# %% ../nbs/07_sound_files.ipynb #e240c15d
 HEAD_BYTES = 512
 
 NO_SOUND = {    # first bytes -> what such a file is
@@ -82,7 +82,7 @@ def _by_magic(head:bytes, kinds:dict)->str:
     "The kind whose first bytes these are; empty if there is none."
     return next((kind for magic, kind in kinds.items() if head.startswith(magic)), '')
 
-# %% ../nbs/07_sound_files.ipynb #8ce88685
+# %% ../nbs/07_sound_files.ipynb #72881dcf
 def ffmpeg_kind(head:bytes # first bytes of a file
                )->str:     # 'MP4', 'WebM or Matroska' …; empty for all others
     "What a file is that is left to ffmpeg."
@@ -93,7 +93,7 @@ def ffmpeg_kind(head:bytes # first bytes of a file
     is_adts = len(head) > 1 and head[0] == 0xff and head[1] & 0xf6 == 0xf0
     return 'AAC' if is_adts else _by_magic(head, ONLY_FFMPEG)
 
-# %% ../nbs/07_sound_files.ipynb #c0b1c6a1
+# %% ../nbs/07_sound_files.ipynb #33472bed
 def text_kind(head:bytes # first bytes of a file
              )->str:     # what it is, and what to do; empty for what is no text
     "What kind of text a file is."
@@ -115,7 +115,7 @@ def text_kind(head:bytes # first bytes of a file
         return 'a JSON text, not a recording; download it again'
     return f'a text, not a recording ({_first_words(text)}); download it again, or remove it'
 
-# %% ../nbs/07_sound_files.ipynb #cc6fc0b0
+# %% ../nbs/07_sound_files.ipynb #96ff7bb2
 def _web_page(text:str)->str:
     "A web page, with its title."
     title = re.search(r'<title[^>]*>([^<]*)', text, re.IGNORECASE)
@@ -128,7 +128,7 @@ def _first_words(text:str)->str:
     short = words if len(words) <= 40 else words[:39] + '…'
     return f'“{short}”'
 
-# %% ../nbs/07_sound_files.ipynb #871fd082
+# %% ../nbs/07_sound_files.ipynb #85059195
 def no_sound_kind(head:bytes # first bytes of a file
                  )->str:     # what it is, and what to do; empty for what may be a recording
     "What a file is that holds no sound."
@@ -146,7 +146,7 @@ def _has_text_header(head:bytes)->bool:
     "Whether this is a format of sound whose header is text."
     return head.startswith((b'NIST_1A', b'PVF1', b'#!AMR', b'ALawSoundFile'))
 
-# %% ../nbs/07_sound_files.ipynb #4573ad5b
+# %% ../nbs/07_sound_files.ipynb #27bdd5f9
 def first_bytes(path:str|Path # of a file
                )->bytes:      # up to 512
     "The first bytes of what may be a recording; `AudioError` if there are none."
