@@ -91,7 +91,8 @@ def read_with_unlabelled(name:str,        # key in `CORPORA`
     if not len(raw):
         raise CorpusError(f"{name}: nothing to read in {root}; {remedy}")
     df = corpus_table(raw, corpus, own)
-    _say_dropped(name, 'give no class to', len(raw), len(df), labels)
+    shown = 'your labels' if isinstance(labels, dict) else Path(labels or '').name
+    _say_dropped(f'{name}: {shown} leave out', len(raw), len(df))
     df = _chosen_rows(df, name, None if own else labels, where)
     asked = dict(labels=own or labels, where=where, **kwargs)
     asked = {key: value for key, value in asked.items() if value}
@@ -105,7 +106,7 @@ def _chosen_rows(df, name:str, labels:str, where:str)->pd.DataFrame:
     for keep, by in ((where, keep_where), (labels, _in_label_set)):
         if keep:
             kept = by(df, keep)
-            _say_dropped(name, 'leave out', len(df), len(kept), keep)
+            _say_dropped(f'{name}: {keep!r} leaves out', len(df), len(kept))
             df = kept
     return df
 
@@ -113,13 +114,12 @@ def _in_label_set(df, labels:str)->pd.DataFrame:
     "The rows of one of the papers' label sets."
     return relabel(df, LABEL_SETS[labels])
 
-def _say_dropped(name:str, what:str, before:int, after:int, asked):
+def _say_dropped(what:str, before:int, after:int):
     "Warn of rows that are left out on purpose."
     if not after:
-        raise CorpusError(f'{name}: {str(asked)[:200]!r} leaves none of {before} utterances')
+        raise CorpusError(f'{what} all {before} utterances')
     if after < before:
-        warnings.warn(f'{name}: {str(asked)[:200]!r} {what} {before - after} of {before} '
-                      f'utterances', stacklevel=4)
+        warnings.warn(f'{what} {before - after} of {before} utterances', stacklevel=4)
 
 # %% ../nbs/16_corpora.ipynb #04ad8f84
 @dataclass

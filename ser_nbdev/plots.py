@@ -178,7 +178,7 @@ def plot_confusion(predictions:pd.DataFrame, # columns truth and predicted
     counts = confusion(predictions.truth, predictions.predicted, classes)
     share = counts/counts.sum(1, keepdims=True).clip(1)
     text = [[f'{s:.0%}\n{n}' for s, n in zip(*row)] for row in zip(share, counts)]
-    names = emotion_names(classes)
+    names = [emotion_name(code) for code in classes]
     ax = new_axes(4.4, 3.8) if ax is None else ax
     sns.heatmap(share, vmin=0, vmax=1, cmap='Blues', annot=np.array(text), fmt='', cbar=False,
                 square=True, xticklabels=names, yticklabels=names, annot_kws=dict(fontsize=8),
