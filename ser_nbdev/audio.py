@@ -146,7 +146,7 @@ def _check_decoded(total:int, # samples that were read
 # %% ../nbs/20_audio.ipynb #067f4b89
 def trim_silence(y:np.ndarray, # waveform at 16 kHz, `(n_samples,)`
                  db:float,     # what is so much quieter than the loudest 25 ms is silence, dB
-                )->np.ndarray: # a part of it
+                )->np.ndarray: # a part of it, `(n_samples,)`
     "The waveform without the silence at both ends."
     from ser_nbdev.files import import_librosa
     trim = import_librosa('librosa.effects').trim
