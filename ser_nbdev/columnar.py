@@ -80,6 +80,7 @@ def _check_arrow_table(table, size:int, name):
     "Refuse a table that claims more than its file holds."
     import pyarrow as pa
     check_amount(table.num_columns, 'columns', name)
+    check_amount(table.num_columns*table.num_rows, 'cells', name)
     if table.num_rows > size or table.nbytes > size:
         raise LimitError(f'{name}: {table.num_rows:,} rows of {table.nbytes:,} bytes, more than '
                          f'the {size:,} bytes of the file')

@@ -29,6 +29,7 @@ MOST = dict(
     bundle=(128_000_000, 'bytes of a bundle, unpacked'),
     arrays=(512_000_000, 'bytes of arrays'),
     label_file=(16_000_000, 'bytes of labels'),
+    label_lines=(200_000, 'lines of labels'),
     recording=(4_000_000_000, 'bytes of a recording'),
     folder=(1_000_000, 'files and folders'))
 

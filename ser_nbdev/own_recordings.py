@@ -9,9 +9,11 @@ __all__ = ['FOLDER', 'MANIFEST', 'read_folder', 'read_manifest']
 import re
 from pathlib import Path
 import pandas as pd
+from .columnar import read_parquet
 from .labels import SYNONYMS, CorpusError
+from .limits import LimitError
 from ser_nbdev.reading import (
-    AUDIO, COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
+    AUDIO, COLUMNS, Corpus, audio_files, first_groups, read_text_table, reader_rows,
     require_columns)
 
 # %% ../nbs/14_own_recordings.ipynb #91d1bc2b
@@ -31,9 +33,10 @@ def read_folder(root:Path,        # a sub-folder for each class: `angry/x.wav`
         rows.append(dict(
             name=inside.with_suffix('').as_posix(),
             path=str(path),
-            label=(labels or {}).get(folder, folder).lower(),
-            speaker=_speaker_in(inside.as_posix(), speaker)))
-    return reader_rows(rows, unlabelled)
+            inside=inside.as_posix(),
+            label=(labels or {}).get(folder, folder).lower()))
+    found = _speakers_in([row.pop('inside') for row in rows], speaker)
+    return reader_rows([row | dict(speaker=who) for row, who in zip(rows, found)], unlabelled)
 
 # %% ../nbs/14_own_recordings.ipynb #cbd77aa4
 def _check_speaker_pattern(pattern:str):
@@ -50,10 +53,9 @@ def _check_speaker_pattern(pattern:str):
             f"speaker={pattern!r} has no group; "
             f"put parentheses around the speaker, such as '/(anna|ben)_'")
 
-def _speaker_in(path:str, pattern:str)->str:
-    "The speaker that the pattern finds in a path; empty if it finds none."
-    found = re.search(pattern, path) if pattern else None
-    return found[1] or '' if found else ''
+def _speakers_in(paths:list, pattern:str)->list:
+    "The speaker that the pattern finds in each path; empty where it finds none."
+    return first_groups(pattern, paths) if pattern else ['']*len(paths)
 
 # %% ../nbs/14_own_recordings.ipynb #698241bb
 FOLDER = Corpus(
@@ -86,9 +88,11 @@ def _manifest_table(path:Path)->pd.DataFrame:
     if path.suffix != '.parquet':
         return read_text_table(path)
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        return read_parquet(path)
+    except LimitError as error:
+        raise CorpusError(str(error)) from None
+    except Exception as error: # a broken file can break anywhere
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorpusError(f"{path}: not a Parquet file: {reason}; "
                           f"write it again with df.to_parquet") from None
 
