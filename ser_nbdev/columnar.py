@@ -76,6 +76,7 @@ def dense_bytes(column:'pa.Array' # or a chunked one
     lengths = pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False)
     return int(lengths.astype(np.int64)[used].sum())
 
+# %% ../nbs/05a_columnar.ipynb #fabd8e02
 def _check_arrow_table(table, size:int, name):
     "Refuse a table that claims more than its file holds."
     import pyarrow as pa
@@ -128,6 +129,7 @@ def _thrift_struct(data:bytes, at:int, depth:int=0)->tuple:
         at = _thrift_end(data, at+1, kind, depth)
     return starts, at+1
 
+# %% ../nbs/05a_columnar.ipynb #e8232d4c
 def _thrift_end(data:bytes, at:int, kind:int, depth:int)->int:
     "Where a value of some type ends."
     if kind in (1, 2):         # yes or no, in the type itself
@@ -172,6 +174,7 @@ def _column_pages(data:bytes, metadata)->Iterator:
                 kind, size, at = _page(data, at)
                 yield column.path_in_schema, kind, size
 
+# %% ../nbs/05a_columnar.ipynb #945bb630
 def _checked_pages(data:bytes, metadata, name)->set:
     "Names of the columns with a list of texts; pages that unpack to too much are refused."
     total, with_list = 0, set()

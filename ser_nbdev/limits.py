@@ -33,6 +33,7 @@ MOST = dict(
     recording=(4_000_000_000, 'bytes of a recording'),
     folder=(1_000_000, 'files and folders'))
 
+# %% ../nbs/05_limits.ipynb #0e09ebf3
 class LimitError(ValueError):
     "A file that turns into more than it should, or that is no file."
 
@@ -163,7 +164,7 @@ MAX_DIRECTORY = 1<<17 # bytes of the list of members
 @contextmanager
 def opened_zip(file:io.BufferedIOBase, # open
                name:object             # for the message
-              )->Iterator[zipfile.ZipFile]:
+              )->Iterator[zipfile.ZipFile]: # the archive, in a `with`
     "A zip archive with a short list of members."
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size-42))
@@ -176,6 +177,7 @@ def opened_zip(file:io.BufferedIOBase, # open
     with zipfile.ZipFile(file) as z:
         yield z
 
+# %% ../nbs/05_limits.ipynb #900cf253
 def member_bytes(z:zipfile.ZipFile, # open
                  member:str,        # its name
                  kind:str,          # key of `MOST`
@@ -186,7 +188,11 @@ def member_bytes(z:zipfile.ZipFile, # open
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise LimitError(f'{name}: {member[:80]!r} is packed in a way that we do not read')
     with z.open(info) as f:
-        return counted_bytes(f, kind, f'{name}: {member[:80]}')
+        content = counted_bytes(f, kind, f'{name}: {member[:80]}')
+    if len(content) != info.file_size:
+        raise LimitError(f'{name}: {member[:80]!r} has {len(content):,} bytes, and says '
+                         f'{info.file_size:,}')
+    return content
 
 def only_member(z:zipfile.ZipFile, # open
                 name:object        # of the archive, for the message

@@ -167,19 +167,12 @@ class _CountedSteps(dict):
         return super().__getitem__(step)
 
 # %% ../nbs/15_original_files.ipynb #734434d6
-class _NodeUnpickler(pickle._Unpickler):
-    "Makes nodes of the names on the list, and refuses the others."
+class _CountingUnpickler(pickle._Unpickler):
+    "Counts the steps, and the memory of what has a length in the file."
     def __init__(self, file, max_bytes:int):
         super().__init__(file)
         self.dispatch = _CountedSteps(self.dispatch)
         self.text_left = max_bytes
-
-    def find_class(self, module, name):
-        if (module, name) not in ALLOWED_NAMES:
-            raise CorpusError(
-                f"asks for {module}.{name}, which no table of arrays needs; "
-                f"refused, nothing was run")
-        return _node_class(name)
 
     def load_bytearray8(self):
         "As the library's own, which makes room for as much as the file claims."
@@ -207,6 +200,16 @@ class _NodeUnpickler(pickle._Unpickler):
     dispatch = pickle._Unpickler.dispatch | {
         pickle.BYTEARRAY8[0]: load_bytearray8,
         pickle.BINUNICODE[0]: load_text4, pickle.BINUNICODE8[0]: load_text8}
+
+# %% ../nbs/15_original_files.ipynb #75ffc3a9
+class _NodeUnpickler(_CountingUnpickler):
+    "Makes nodes of the names on the list, and refuses the others."
+    def find_class(self, module, name):
+        if (module, name) not in ALLOWED_NAMES:
+            raise CorpusError(
+                f"asks for {module}.{name}, which no table of arrays needs; "
+                f"refused, nothing was run")
+        return _node_class(name)
 
 # %% ../nbs/15_original_files.ipynb #918ced91
 def _node_bytes(x):
@@ -249,6 +252,7 @@ def _node_strings(x:_Node)->np.ndarray:
     return np.array(
         [text[a:b].decode() for a, b in zip(ends, ends[1:])], object)
 
+# %% ../nbs/15_original_files.ipynb #b794ec72
 def _node_array(x:_Node)->np.ndarray:
     "Numbers, or what the cells of an object array hold."
     kind = _kind_of(x)
@@ -292,6 +296,7 @@ def _node_cell(x):
         raise CorpusError(f'a {type(x).__name__} in a cell')
     return x
 
+# %% ../nbs/15_original_files.ipynb #6a876485
 def _counted_cells(cells, left:int)->tuple:
     "The cells of a column, and how many bytes more there may be."
     made = []
@@ -326,6 +331,7 @@ def _block_columns(x:_Node):
     "Numbers of a block's columns."
     return range(*x.args) if _kind_of(x) == 'slice' else _node_array(x)
 
+# %% ../nbs/15_original_files.ipynb #6a0efc2f
 def _node_frame(x:_Node, max_bytes:int)->pd.DataFrame:
     "The table that a tree of nodes stands for."
     if _kind_of(x) != 'DataFrame':

@@ -70,16 +70,12 @@ def _is_recording(path:str, suffixes:tuple)->bool:
 # %% ../nbs/11_reading.ipynb #93275819
 class _Walk:
     "Recordings below a folder, with all that was met on the way."
-    def __init__(self,
-                 root:Path,       # where it begins
-                 suffixes:tuple): # of recordings
-        self.suffixes = suffixes
+    def __init__(self, root:Path, suffixes:tuple):
+        self.suffixes, self.seen = suffixes, set()
+        self.links, self.found, self.left_out = [], [], []
         self.around = {_folder_identity(folder) for folder in root.resolve().parents}
-        self.seen, self.links = set(), []
-        self.found, self.left_out = [], []
 
-    def enter(self,
-              folder:str)->tuple: # sub-folders, links to folders, other paths
+    def enter(self, folder:str)->tuple:
         "What is in a folder that was not visited yet; one that cannot be read is noted."
         try:
             identity = _folder_identity(folder)
@@ -92,8 +88,7 @@ class _Walk:
             self.left_out.append(f'{folder} ({error.strerror})')
         return [], [], []
 
-    def walk(self,
-             start:str): # folder, or a link to one
+    def walk(self, start:str):
         "Find all below a folder; links are kept for later."
         waiting, found, count = [start], [], 0
         while waiting:
@@ -135,7 +130,8 @@ def audio_files(root:Path,         # folder to look in, sub-folders too
     walk = _recordings_below(Path(root), tuple(suffixes))
     _warn_of_left_out('folders left out:', walk.left_out)
     odd = [path for path in walk.found if printable(path) != path]
-    _warn_of_left_out(f'{len(odd)} recordings left out, their names are not UTF-8; rename', sorted(odd))
+    what = f'{len(odd)} recordings left out, their names are not UTF-8; rename'
+    _warn_of_left_out(what, sorted(odd))
     found = map(Path, set(walk.found).difference(odd))
     return sorted(path for path in found if '__MACOSX' not in path.parts)
 
@@ -280,6 +276,7 @@ def re2_pattern(pattern:str # as Python reads it
         pieces.append(RE2_OTHERS.get(piece, piece))
     return ''.join(pieces)
 
+# %% ../nbs/11_reading.ipynb #e1b25bed
 def first_groups(pattern:str,         # regular expression with a group
                  texts:Sequence[str], # where to search
                 )->list[str]:         # what the first group found; empty where nothing was

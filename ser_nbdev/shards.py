@@ -183,6 +183,7 @@ def _is_within(column, n:int)->bool:
     numbers = column.to_numpy()
     return not len(numbers) or bool(0 <= numbers.min() and numbers.max() < n)
 
+# %% ../nbs/24_shards.ipynb #6546bc30
 def check_index(table:pa.Table, # of a store
                 about:dict,     # what is said of it
                 path:str|Path   # its path, for the message
@@ -198,7 +199,8 @@ def check_index(table:pa.Table, # of a store
     if not all(_is_within(table[column], n) for column, n in bounds.items()):
         raise ValueError('it points to where nothing is')
     names = table['name']
-    if names.type not in (pa.string(), pa.large_string()) or names.null_count or len(names.unique()) < len(names):
+    are_texts = names.type in (pa.string(), pa.large_string()) and not names.null_count
+    if not are_texts or len(names.unique()) < len(names):
         raise ValueError('its names are not all different')
 
 # %% ../nbs/24_shards.ipynb #ecb93980
