@@ -24,7 +24,7 @@ from .feature_sets import extract, feature_set
 from .features import frame_times
 from .files import folder_name, plain_text
 from .folds import folds
-from .labels import COLOURS, EMOTIONS
+from .labels import emotion_name, emotion_palette
 from .normalise import CMVN, fit_cmvn
 
 # %% ../nbs/51_recognizer.ipynb #bced88f6
@@ -52,7 +52,7 @@ class Prediction:
         ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
         rest = ', '.join(
             f'{code} {probability:.2f}' for code,probability in ranked)
-        return f'{EMOTIONS.get(self.label, self.label)} ({rest})'
+        return f'{emotion_name(self.label)} ({rest})'
 
 # %% ../nbs/51_recognizer.ipynb #003eb817
 @patch
@@ -64,12 +64,13 @@ def plot(self:Prediction,
     if ax is None:
         _, ax = plt.subplots(figsize=(5, 2.2), dpi=100, layout='constrained')
     codes = list(self.probabilities)
-    names = [EMOTIONS.get(code, code) for code in codes]
-    colours = [COLOURS.get(code, '#7F7F7F') for code in codes]
+    names = [emotion_name(code) for code in codes]
+    palette = emotion_palette(codes)
+    colours = [palette[code] for code in codes]
     ax.barh(names, list(self.probabilities.values()), color=colours)
     ax.set(
         xlim=(0, 1), xlabel='probability',
-        title=EMOTIONS.get(self.label, self.label))
+        title=emotion_name(self.label))
     ax.invert_yaxis()
     return ax
 

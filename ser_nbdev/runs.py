@@ -139,6 +139,7 @@ def described_run(config:TrainConfig, # how to train
             n_features=int(features[0].shape[1]),
             trim_db=getattr(features, 'trim_db', None)),
         recordings=data_hash(features, frame, fold),
+        **({'read': frame.attrs['read']} if frame.attrs.get('read') else {}),
         cmvn=cmvn and cmvn.to_dict(),
         versions=dict(
             keras=keras.__version__, backend=keras.backend.backend(),

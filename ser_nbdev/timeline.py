@@ -15,7 +15,7 @@ import numpy as np, pandas as pd, soundfile, soxr
 from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate
 from .files import printable
-from .labels import COLOURS, EMOTIONS
+from .labels import emotion_name, emotion_palette
 from .plots import figure_png
 from .reading import AUDIO, audio_files
 from ser_nbdev.recognizer import (
@@ -201,9 +201,9 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=[6, 1])
     _stack_probabilities(above, timeline)
     above.set_title(title, parse_math=False)
+    palette = emotion_palette(timeline.columns[3:])
     for s in segments(timeline).itertuples():
-        below.axvspan(
-            s.start, s.end, color=COLOURS.get(s.label, '#7F7F7F'), lw=0)
+        below.axvspan(s.start, s.end, color=palette.get(s.label, '#7F7F7F'), lw=0)
     limits = timeline.start.iloc[0], timeline.end.iloc[-1]
     below.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=limits)
     return fig
@@ -215,8 +215,8 @@ def _stack_probabilities(ax, timeline):
     times = [timeline.start.iloc[0], *centres, timeline.end.iloc[-1]]
     ax.stackplot(
         times, *[np.pad(timeline[code], 1, mode='edge') for code in codes],
-        lw=0, labels=[EMOTIONS.get(code, code) for code in codes],
-        colors=[COLOURS.get(code, '#7F7F7F') for code in codes])
+        lw=0, labels=[emotion_name(code) for code in codes],
+        colors=[emotion_palette(codes)[code] for code in codes])
     ax.set(ylabel='probability', ylim=(0, 1))
     ax.legend(
         loc='center left', bbox_to_anchor=(1, .5), frameon=False, reverse=True)
@@ -295,7 +295,7 @@ class _TableOutput:
         print(f'{"emotion":<12} {columns}  recording', file=self.out)
 
     def row(self, name, prediction):
-        label = EMOTIONS.get(prediction.label, prediction.label)
+        label = emotion_name(prediction.label)
         values = ' '.join(
             f'{p:5.2f}' for p in prediction.probabilities.values())
         print(f'{label:<12} {values}  {one_line(name)}', file=self.out)
