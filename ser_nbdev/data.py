@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['with_labels', 'meant_classes', 'with_two_classes', 'load_features', 'read_labelled', 'Rows', 'load_store',
-           'some_names', 'with_seconds', 'check_table', 'check_matrices', 'check_lengths', 'check_training_data',
+           'some_names', 'check_table', 'check_matrices', 'with_seconds', 'check_lengths', 'check_training_data',
            'corpus_root', 'reader_options']
 
 # %% ../nbs/25_data.ipynb #451460af
@@ -146,15 +146,6 @@ def some_names(names:list # of utterances
     "The first eight of them."
     return ', '.join(names[:8]) + (' …' if len(names)>8 else '')
 
-def with_seconds(frame:pd.DataFrame, # with names, and the column `duration` where it is known
-                 names:Sequence[str] # of utterances
-                )->str:
-    "The first eight of them, with their durations."
-    if 'duration' not in frame:
-        return some_names(names)
-    seconds = frame.duration[names].round()
-    return some_names([f'{n} ({s:.0f} s)' for n, s in seconds.items()])
-
 def check_table(config_features:str, # feature set that the configuration names
                 features:Sequence,   # feature store, or anything indexable
                 frame:pd.DataFrame   # corpus table
@@ -204,6 +195,15 @@ def check_matrices(features:Sequence,  # feature store, or anything indexable
             'leave these recordings out, or extract them again')
 
 # %% ../nbs/25_data.ipynb #9b3f51bd
+def with_seconds(frame:pd.DataFrame, # with names, and the column `duration` where it is known
+                 names:Sequence[str] # of utterances
+                )->str:
+    "The first eight of them, with their durations."
+    if 'duration' not in frame:
+        return some_names(names)
+    seconds = frame.duration[names].round()
+    return some_names([f'{n} ({s:.0f} s)' for n, s in seconds.items()])
+
 def check_lengths(features:Sequence,      # feature store, or anything indexable
                   frame:pd.DataFrame,     # corpus table, rows aligned
                   most:int,               # frames of an utterance, 100 a second
