@@ -206,7 +206,7 @@ def with_seconds(frame:pd.DataFrame, # with names, and the column `duration` whe
 
 def check_lengths(features:Sequence,      # feature store, or anything indexable
                   frame:pd.DataFrame,     # corpus table, rows aligned
-                  most:int,               # frames of an utterance, 100 a second
+                  most:int,               # frames of an utterance
                   rows:Sequence[int]=None # which (default: all)
                  ):
     "Refuse utterances that are too long to train on in one piece, by name."
@@ -214,10 +214,14 @@ def check_lengths(features:Sequence,      # feature store, or anything indexable
     lengths = lengths_of(features, rows)
     too_long = frame.index[rows[lengths>most]]
     if len(too_long):
+        longest, step = lengths.argmax(), .01
+        if 'duration' in frame:
+            step = frame.duration.iloc[rows[longest]]/lengths[longest]
+        seconds = int(most*step)
         raise ValueError(
             f'too long to train on in one piece: {with_seconds(frame, too_long)}; '
-            f'these settings allow {most//100} s. Leave them out '
-            f"(--where 'duration <= {most//100}'), "
+            f'these settings allow {seconds} s. Leave them out '
+            f"(--where 'duration <= {seconds}'), "
             'cut them into segments (a manifest with start and end), or allow them '
             f'where there is memory enough (--max_frames {lengths.max()})')
 
