@@ -88,8 +88,13 @@ def read_with_unlabelled(name:str,        # key in `CORPORA`
     if not root.exists():
         raise CorpusError(f"{name}: {root} does not exist; {remedy}")
     raw = corpus.read(root, **kwargs)
+    left = [f'{len(paths)} recordings {why}{_some_paths(paths, root)}'
+            for why, paths in raw.attrs.get('left_alone', {}).items()]
     if not len(raw):
-        raise CorpusError(f"{name}: nothing to read in {root}; {remedy}")
+        found = ''.join(f'; {one}' for one in left)
+        raise CorpusError(f"{name}: nothing to read in {root}{found}; {remedy}")
+    for one in left:
+        warnings.warn(f'{name}: {one}; they are not used', stacklevel=3)
     df = corpus_table(raw, corpus, own)
     shown = 'your labels' if isinstance(labels, dict) else Path(labels or '').name
     _say_dropped(f'{name}: {shown} leave out', len(raw), len(df))
