@@ -88,8 +88,7 @@ def read_with_unlabelled(name:str,        # key in `CORPORA`
     if not root.exists():
         raise CorpusError(f"{name}: {root} does not exist; {remedy}")
     raw = corpus.read(root, **kwargs)
-    left = [f'{len(paths)} recordings {why}{_some_paths(paths, root)}'
-            for why, paths in raw.attrs.get('left_alone', {}).items()]
+    left = _left_alone(raw, root)
     if not len(raw):
         found = ''.join(f'; {one}' for one in left)
         raise CorpusError(f"{name}: nothing to read in {root}{found}; {remedy}")
@@ -106,6 +105,11 @@ def read_with_unlabelled(name:str,        # key in `CORPORA`
     return df, raw.attrs.get('unlabelled', [])
 
 # %% ../nbs/16_corpora.ipynb #63a93ef6
+def _left_alone(raw, root)->list:
+    "What to say of recordings that a reader knows and leaves alone."
+    return [f'{len(paths)} recordings {why}{_some_paths(paths, root)}'
+            for why, paths in raw.attrs.get('left_alone', {}).items()]
+
 def _chosen_rows(df, name:str, labels:str, where:str)->pd.DataFrame:
     "The rows that a label set and an expression keep; what is left out is counted."
     for keep, by in ((where, keep_where), (labels, _in_label_set)):

@@ -168,7 +168,8 @@ FROM_THE_NAME = {'session', 'gender', 'method', 'speaker', 'script', 'dialogue',
 def flat_tables(root:Path     # a folder, or a CSV file
                )->list[Path]: # CSV files with a path and an emotion in each row
     "Tables that may hold the labels of a copy without folders."
-    files = [root] if root.is_file() else [*sorted(root.glob('*.csv')), *sorted(root.glob('*/*.csv'))]
+    below = sorted([*root.glob('*.csv'), *root.glob('*/*.csv')])
+    files = [root] if root.is_file() else below
     files = [file for file in files if not file.name.startswith('._')]
     return [file for file in files if {'path', 'emotion'} <= set(read_text_table(file, nrows=0))]
 
@@ -202,11 +203,13 @@ def read_flat_iemocap(root:Path        # folder with recordings and a CSV, or th
     if len(tables) > 1:
         raise CorpusError(f'{root}: there are {len(tables)} tables, {tables[0].name}, '
                           f'{tables[1].name} …; give the one with the labels as --root')
-    rows, unknown = flat_rows(read_text_table(tables[0]), recordings, folder) if tables else ([], [])
+    table = read_text_table(tables[0]) if tables else pd.DataFrame()
+    rows, unknown = flat_rows(table, recordings, folder)
     left = [str(path) for path in found if recordings.get(path.stem) == path]
     if rows:
         return reader_rows(rows, left + unknown)
-    why = 'have the names of turns, but there are neither label files nor a CSV with path and emotion'
+    why = ('have the names of turns, but there are neither label files nor a CSV with path and '
+           'emotion')
     return reader_rows([], [], {why: left} if left else {})
 
 # %% ../nbs/12_iemocap.ipynb #274999de

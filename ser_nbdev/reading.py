@@ -215,10 +215,11 @@ def read_text_table(path:Path,      # a CSV or TSV file
                           f"put texts with {separator!r} into quotes") from None
     except (ValueError, OSError) as error:
         reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
-        raise CorpusError(f"{path}: not a table: {reason}; "
-                          f"is it text, with a heading? A workbook has to be saved as CSV") from None
+        raise CorpusError(f"{path}: not a table: {reason}; is it text, with a heading? "
+                          f"A workbook has to be saved as CSV") from None
     return table[(table != '').any(axis=1)].reset_index(drop=True)
 
+# %% ../nbs/11_reading.ipynb #52c0e756
 def _table_and_separator(text:str)->tuple:
     "A table without Excel's line `sep=;`, and what separates its columns."
     heading, _, rest = text.partition('\n')
