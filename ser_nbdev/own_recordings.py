@@ -12,7 +12,7 @@ import pandas as pd
 from .labels import SYNONYMS, CorpusError, plain_word
 from .patterns import path_pattern, suggested_pattern
 from ser_nbdev.reading import (
-    AUDIO, COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
+    COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
     require_columns)
 
 # %% ../nbs/14_own_recordings.ipynb #91d1bc2b
@@ -25,7 +25,7 @@ def read_folder(root:Path,        # a sub-folder for each class: `angry/x.wav`
     described = path_pattern(pattern or '{emotion}/**/*')
     _check_one_speaker(described, speaker)
     rows, unlabelled = [], []
-    paths = audio_files(root, AUDIO)
+    paths = audio_files(root)
     for path in paths:
         inside = path.relative_to(root)
         found = described.match(inside.as_posix())
