@@ -110,6 +110,7 @@ def rows_in(corpus:Corpus, root:Path, **kwargs)->pd.DataFrame:
         warnings.warn(f'{corpus.name}: {one}; they are not used', stacklevel=4)
     return raw
 
+# %% ../nbs/16_corpora.ipynb #23e162b1
 def _chosen_rows(df, name:str, labels:str, where:str)->pd.DataFrame:
     "The rows that a label set and an expression keep; what is left out is counted."
     for keep, by in ((where, keep_where), (labels, _in_label_set)):
