@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 import pandas as pd
 from .files import decoded_text
+from .limits import read_bytes
 from ser_nbdev.reading import (
     Corpus, audio_files, read_text_table, reader_rows, require_columns,
     rows_from_names)
@@ -318,7 +319,7 @@ def esd_words(root:Path # the corpus' folder
     "The words of all speakers."
     words = {}
     for file in sorted(root.rglob('00[0-2][0-9].txt')):
-        for line in decoded_text(file.read_bytes()).splitlines():
+        for line in decoded_text(read_bytes(file, 'label_file')).splitlines():
             name, _, rest = line.partition('\t')
             words[name.strip()] = rest.partition('\t')[0].strip()
     return words

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
 from .bundle import (
-    check_class_names, check_feature_set, read_bundle, write_bundle)
+    check_class_names, check_description, read_bundle, write_bundle)
 from .feature_sets import extract, feature_set
 from .features import frame_times
 from .files import folder_name, plain_text
@@ -150,7 +150,7 @@ class Recognizer:
         info:dict,     # classes, features and recipe, as in a run's config.json; `cmvns`; `card`
     ):
         check_class_names(info['classes'])
-        check_feature_set(info)
+        check_description(info, len(models))
         self.models, self.info, self.classes = models, info, info['classes']
         self.card = Card(info['card'])
         self.cmvns = [c and CMVN.from_dict(c) for c in info['cmvns']]
