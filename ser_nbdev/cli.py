@@ -102,6 +102,7 @@ def extracted(o:Namespace # parsed
         frame, o.features, o.out, o.jobs, o.backend, o.scheduler, o.dtype,
         trim_db=o.trim)
 
+# %% ../nbs/55_cli.ipynb #e085f865
 def ser_features(argv:list=None # arguments (default: the command line's)
                 ):
     "Console script: extract the features of a corpus into a store."
@@ -109,11 +110,15 @@ def ser_features(argv:list=None # arguments (default: the command line's)
     start = time.perf_counter()
     with console('ser_features'):
         check_required(options)
+        from ser_nbdev.copies import copies_in_words
         store = extracted(options)
         seconds, audio = time.perf_counter()-start, store.lengths.sum()/100
         print(
             f'{options.out}: {store}; {audio/60:.1f} min of audio in {seconds:.1f} s, '
             f'{audio/seconds:.0f} times real time')
+        copies = copies_in_words(store.frame)
+        if copies:
+            print(f'  {copies}')
         for failure in store.failures.itertuples():
             print(
                 '  '

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, replace
 from itertools import combinations
 import numpy as np, pandas as pd
+from .copies import copy_groups
 from .labels import CorpusError
 from .parts import overlapping_rows
 
@@ -102,20 +103,37 @@ def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
                 raise LeakError(
                     f"fold {fold.name}: {what} {some} in both {one} and {other}; "
                     f"folds(df, by={by!r}) makes folds without")
-    if 'start' in df:
-        _assert_no_overlap(df, fold, parts)
+    side = {int(row): part for part, rows in parts.items() for row in rows}
+    _assert_no_overlap(df, fold, side)
+    _assert_no_copies(df, fold, side)
 
 # %% ../nbs/17_folds.ipynb #dbb28edb
-def _assert_no_overlap(df:pd.DataFrame, fold:Fold, parts:dict):
+def _assert_no_copies(df:pd.DataFrame, fold:Fold, side:dict):
+    "Raise `LeakError` where two rows on two sides are the same audio."
+    pairs = []
+    for rows in copy_groups(df):
+        first = {side[row]: row for row in reversed(rows) if row in side}
+        pairs += [sorted(first.values())[:2]] if len(first) > 1 else []
+    if not pairs:
+        return
+    one, other = [f'{df.path.iloc[i]} in {side[i]}' for i in pairs[0]]
+    more = f' (and {len(pairs) - 1} more pairs)' if len(pairs) > 1 else ''
+    remedy = '' if fold.by == 'random' else f', or give both one {fold.by}'
+    remedy += ' (--speaker)' if fold.by == 'speaker' else ''
+    raise LeakError(f'fold {fold.name}: the same audio on two sides: {one}, {other}{more}; '
+                    f'remove one of them{remedy}')
+
+# %% ../nbs/17_folds.ipynb #a439f76e
+def _assert_no_overlap(df:pd.DataFrame, fold:Fold, side:dict):
     "Raise `LeakError` where two rows on two sides are parts of a file that overlap."
-    side = {int(row): part for part, rows in parts.items() for row in rows}
-    for i, j in overlapping_rows(df):
+    for i, j in overlapping_rows(df) if 'start' in df else ():
         if side.get(i, side.get(j)) != side.get(j, side.get(i)):
             raise LeakError(
                 f"fold {fold.name}: {df.index[i]} in {side[i]} and {df.index[j]} in {side[j]} are "
                 f"parts of {df.path.iloc[i]} that overlap; leave one of them out, or make folds "
                 f"that keep them together, such as by session")
 
+# %% ../nbs/17_folds.ipynb #9fc34a15
 def _check_by(by:str):
     "Raise `CorpusError` for a kind of fold that does not exist."
     if by not in KEPT_APART:
@@ -227,15 +245,19 @@ def dealt_groups(df:pd.DataFrame, # a corpus table
         groups.append((name, np.flatnonzero(units.isin(units_of_group))))
     return groups
 
+# %% ../nbs/17_folds.ipynb #e71c08b0
 def random_groups(df:pd.DataFrame, # a corpus table
                   k:int,           # groups
                   rng:np.random.Generator # shuffles
                  )->list[tuple]:   # name and row positions of each group
-    "Rows of every class dealt round in turn, with a name that says what they are."
+    "Rows of every class dealt round in turn, copies together; a name says what they are."
     order = [rng.permutation(np.flatnonzero(df.emotion == emotion))
              for emotion in sorted(set(df.emotion))]
-    order = np.concatenate(order)
-    return [(f'leaky-random{i+1}', np.sort(order[i::k])) for i in range(k)]
+    group = np.empty(len(df), int)
+    group[np.concatenate(order)] = np.arange(len(df)) % k
+    for copies in copy_groups(df):
+        group[copies] = group[copies[0]]
+    return [(f'leaky-random{i+1}', np.flatnonzero(group == i)) for i in range(k)]
 
 # %% ../nbs/17_folds.ipynb #60ba1b1e
 def folds(df:pd.DataFrame,   # a corpus table

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['MAX_UTTERANCES', 'MAX_BYTES', 'table_of_index', 'FeatureStore', 'check_features', 'is_sound', 'planned_shards',
-           'row_size', 'gathered', 'index_table', 'finish_store', 'dask_options', 'joblib_options', 'finished_shards',
-           'extract_corpus', 'run_tasks', 'checked_arrays', 'write_store']
+           'row_size', 'gathered', 'index_table', 'copies_in_table', 'what_is_known_of_copies', 'finish_store',
+           'dask_options', 'joblib_options', 'finished_shards', 'extract_corpus', 'run_tasks', 'checked_arrays',
+           'write_store']
 
 # %% ../nbs/24_store.ipynb #de53cbf4
 import hashlib, operator, os, warnings
 from collections.abc import Iterable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property, lru_cache, partial
 from importlib.util import find_spec
 from numbers import Integral
@@ -23,23 +24,30 @@ import pyarrow as pa
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .feature_sets import FEATURE_SETS, FeatureSet, feature_set
-from .audio import SR
+from .audio import SR, AudioError, read_recording
+from .copies import (
+    SAME_AUDIO, copies_in_words, find_copies, with_copies)
 from .files import whole_file
 from .folder_checks import (
     INDEX_COLUMNS, checked_table, clear_leftovers, workplace)
 from .parts import IN_DIALOGUE, times_of
 from ser_nbdev.shards import (
     StoreError, damage_named, in_dtype, kind_in_words, make_shard, open_shard,
-    open_table, shard_path, shard_summary, store_kind, write_shard, write_table
+    open_table, part_identity, recording_sound, shard_path, shard_summary,
+    source_identity, store_kind, write_shard, write_table
 )
 
 # %% ../nbs/24_store.ipynb #77f7a7db
 def table_of_index(index:pa.Table, # of a store
-                   parts:bool      # are `start` and `end` parts of files? not in 0.1
+                   about:dict      # what is said of it
                   )->pd.DataFrame: # index `name`
-    "The corpus table with `n_frames`."
+    "The corpus table with `n_frames`, and `same_audio` where there are copies."
     frame = index.drop_columns(INDEX_COLUMNS[1:]).to_pandas().set_index('name')
-    return frame if parts else frame.rename(columns=IN_DIALOGUE)
+    if 'parts' not in about: # of 0.1: `start` and `end` were no parts of files
+        frame = frame.rename(columns=IN_DIALOGUE)
+    frame = with_copies(frame, about.get('copies', []))
+    frame.attrs = {'read': about['read']} if 'read' in about else {}
+    return frame
 
 # %% ../nbs/24_store.ipynb #d8886923
 class FeatureStore:
@@ -69,9 +77,7 @@ class FeatureStore:
     @cached_property
     def frame(self)->pd.DataFrame: # index `name`
         "The corpus table with `n_frames`."
-        frame = table_of_index(self.index, 'parts' in self.about)
-        frame.attrs = {'read': self.about['read']} if 'read' in self.about else {}
-        return frame
+        return table_of_index(self.index, self.about)
 
 # %% ../nbs/24_store.ipynb #054882ea
 def check_features(store:FeatureStore, features):
@@ -109,6 +115,17 @@ def sources(self:FeatureStore)->pd.DataFrame: # columns `source_size` in bytes, 
     "What every utterance was made from."
     return self.index.select(
         ['name', *INDEX_COLUMNS[1:3]]).to_pandas().set_index('name')
+
+# %% ../nbs/24_store.ipynb #8e870d05
+@patch(as_prop=True)
+def unheard(self:FeatureStore)->int: # all of them in a store of 0.1, or of features alone
+    "Recordings that were not compared with the others."
+    return self.about.get('unheard', len(self))
+
+@patch(as_prop=True)
+def same_audio(self:FeatureStore)->np.ndarray: # `(n_utterances,)`; empty texts where unique
+    "The first recording of those with the same audio."
+    return self.frame.get(SAME_AUDIO, pd.Series('', self.frame.index)).to_numpy()
 
 @patch(as_prop=True)
 def failures(self:FeatureStore)->pd.DataFrame: # columns `name`, `path`, `reason`
@@ -166,30 +183,57 @@ def row_size(path, start:float, end:float)->int: # bytes; 0 where there is no su
 
 # %% ../nbs/24_store.ipynb #5e7b9e42
 def gathered(done:Iterable # what `make_shard` gave
-            )->tuple:      # name -> index columns, name -> reason, names of the shards
+            )->tuple:      # name -> index columns; name -> reason; shards; name -> `Sound`
     "What all tasks found."
-    rows, reasons, shards = {}, {}, []
+    rows, reasons, shards, sounds = {}, {}, [], {}
     for shard, utterances, *failed in done:
-        for r, (name, n, size, content) in enumerate(utterances):
+        for r, (name, n, size, content, sound) in enumerate(utterances):
             rows[name] = (n, size, content, len(shards), r)
+            sounds[name] = sound
         if shard:
             shards.append(shard)
         for some in failed:
             reasons |= dict(some)
-    return rows, reasons, shards
+    return rows, reasons, shards, sounds
 
 def index_table(table:pd.DataFrame, rows:dict)->pa.Table:
     "The corpus table with the columns of the index."
-    kept = table.loc[list(rows)].drop(columns=INDEX_COLUMNS, errors='ignore')
+    kept = table.loc[list(rows)].drop(columns=[*INDEX_COLUMNS, SAME_AUDIO], errors='ignore')
     added = dict(zip(INDEX_COLUMNS, map(list, zip(*rows.values()))))
     index = kept.rename_axis('name').reset_index().assign(**added)
     return pa.Table.from_pandas(index, preserve_index=False)
+
+# %% ../nbs/24_store.ipynb #633998c0
+def copies_in_table(table:pd.DataFrame, # corpus table
+                    sounds:dict         # name -> `Sound`, None where it is not known
+                   )->list[list]:       # groups of names
+    "Recordings of a table that are the same."
+    names = list(sounds)
+    rows = table.loc[names]
+    files = list(zip(rows.path, times_of(rows)))
+
+    def load(i):
+        path, (start, end) = files[i]
+        with suppress(AudioError):
+            return read_recording(path, start=start, end=end).samples
+        return np.zeros(0, np.float32)
+
+    return [[names[i] for i in group] for group in find_copies(list(sounds.values()), load)]
+
+def what_is_known_of_copies(out:Path, table:pd.DataFrame, shards:list, sounds:dict)->dict:
+    "Groups of copies, and how many recordings were not compared; kept if nothing has changed."
+    unheard = sum(sound is None for sound in sounds.values())
+    with suppress(StoreError):
+        _, about = open_table(out/'index.arrow')
+        if about['shards']==shards and about.get('unheard')==unheard:
+            return dict(copies=about['copies'], unheard=unheard)
+    return dict(copies=copies_in_table(table, sounds), unheard=unheard)
 
 # %% ../nbs/24_store.ipynb #cd8f5a2c
 def finish_store(table:pd.DataFrame, done:list, features:FeatureSet, kind:dict,
                  out:Path)->FeatureStore:
     "Write index and report."
-    rows, reasons, shards = gathered(done)
+    rows, reasons, shards, sounds = gathered(done)
     failures = [
         (n, table.path[n], reasons[n]) for n in table.index if n in reasons]
     lost = [n for n in table.index if (n in rows)==(n in reasons)]
@@ -204,12 +248,29 @@ def finish_store(table:pd.DataFrame, done:list, features:FeatureSet, kind:dict,
     about = kind | dict(shards=shards, failures=failures, parts=True)
     if table.attrs.get('read'): # labels and rows that were asked for
         about['read'] = table.attrs['read']
+    about |= what_is_known_of_copies(out, table, shards, sounds)
     write_table(out/'index.arrow', index_table(table, rows), about)
     report = pd.DataFrame(failures, columns=['name', 'path', 'reason'])
     with whole_file(out/'report.csv') as f:
         f.write(report.to_csv(index=False, lineterminator='\n').encode())
     clear_leftovers(out, shards)
     return FeatureStore(out, features)
+
+# %% ../nbs/24_store.ipynb #3b8546b4
+@patch
+def listen_again(self:FeatureStore)->None:
+    "Compare the recordings by their files, as far as these are still there; nothing is written."
+    sounds, times = dict.fromkeys(self.frame.index), times_of(self.frame)
+    of_file = lru_cache(source_identity)
+    for (name, row), part in zip(self.frame.assign(**self.sources).iterrows(), times):
+        known = row.source_size, row.source_hash
+        with suppress(AudioError, OSError):
+            if part_identity(of_file(row.path), *part)==known:
+                sounds[name] = recording_sound(row.path, part)
+    unheard = sum(sound is None for sound in sounds.values())
+    copies = copies_in_table(self.frame, sounds)
+    self.about = self.about | dict(copies=copies, unheard=unheard)
+    del self.frame # made anew when it is asked for
 
 # %% ../nbs/24_store.ipynb #5729e1f4
 def dask_options(scheduler)->dict: # for joblib
@@ -288,6 +349,8 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
     if len(store)<len(df):
         warnings.warn(f'{len(df)-len(store)} of {len(df)} recordings gave no features, '
                       f'the reasons are in {out/"report.csv"}', stacklevel=2)
+    if SAME_AUDIO in store.frame:
+        warnings.warn(copies_in_words(store.frame), stacklevel=2)
     return store
 
 # %% ../nbs/24_store.ipynb #6e58c24b
