@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ser_nbdev.config import TrainConfig
+from ser_nbdev.console import console
 from ser_nbdev.files import folder_name
 from ser_nbdev.folds import folds
 from ser_nbdev.data import Rows, corpus_root, load_features
@@ -92,11 +93,12 @@ def parser():
 def main():
     options = parser().parse_args()
     out = Path(options.csv)
-    for arm in options.arms:
-        row = arm_row(arm, options)
-        print(row, flush=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame([row]).to_csv(out, mode='a', header=not out.exists(), index=False)
+    with console('ablation'):
+        for arm in options.arms:
+            row = arm_row(arm, options)
+            print(row, flush=True)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame([row]).to_csv(out, mode='a', header=not out.exists(), index=False)
 
 if __name__ == '__main__':
     main()

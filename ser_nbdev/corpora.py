@@ -4,22 +4,24 @@
 
 # %% auto #0
 __all__ = ['CORPORA', 'FINDINGS', 'known_corpus', 'registry', 'read_corpus', 'read_with_unlabelled', 'rows_in', 'Report',
-           'as_json', 'listen_to', 'validate', 'report_table', 'plot_balance', 'plot_durations', 'plot_dialogues',
-           'corpora_answer']
+           'as_json', 'listen_to', 'at_16_khz', 'validate', 'report_table', 'plot_balance', 'plot_durations',
+           'plot_dialogues', 'corpora_answer']
 
 # %% ../nbs/16_corpora.ipynb #20a5903e
-import hashlib, json, os, warnings
+import json, os, warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd
 from .acted import ACTED
+from .copies import find_copies, sound_of
 from .iemocap import IEMOCAP
 from .labels import (
     EMOTIONS, FOUR, LABEL_SETS, SIX, CorpusError, emotion_name, emotion_palette,
     in_vocabulary_order, own_labels, relabel)
 from .own_recordings import FOLDER, MANIFEST
-from .parts import BEYOND, times_of
+from .parts import BEYOND, recordings_of, times_of
 from .reading import Corpus, corpus_table
 from .selection import keep_where
 
@@ -165,7 +167,7 @@ def as_json(x:object # to be written
 def listen_to(path:str|Path,    # of a recording
               start:float=0.,   # where the part of it begins that is meant, s
               end:float=np.inf, # where it ends, s
-             )->dict:       # rate in Hz, sound (a fingerprint), clipped, silent; None if unreadable
+             )->dict:       # rate in Hz, `Sound`, clipped, silent; None if unreadable
     "What can be told of one decoded file, or of a part of it."
     import soundfile as sf
     try:
@@ -178,12 +180,20 @@ def listen_to(path:str|Path,    # of a recording
         return None
     if len(samples) < n - BEYOND*rate:
         return None
-    level = np.abs(samples).max(axis=1)
+    level = np.abs(samples.T).max(axis=0)
     full = level >= .999
     three_in_a_row = full[2:] & full[1:-1] & full[:-2]
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
     return dict(
-        rate=rate, sound=hashlib.sha1(samples.tobytes()).hexdigest(),
+        rate=rate, sound=sound_of(at_16_khz(mono, rate)),
         clipped=bool(three_in_a_row.any()), silent=not (level > 1e-3).any())
+
+def at_16_khz(y:np.ndarray, # waveform, `(n_samples,)`
+              rate:int      # its sampling rate, Hz
+             )->np.ndarray: # `(n_samples,)`
+    "Resampled quickly: good enough to know a recording by."
+    import soxr
+    return y if rate == 16_000 else soxr.resample(y, rate, 16_000, 'LQ')
 
 # %% ../nbs/16_corpora.ipynb #473b1d27
 def validate(name:str,        # key in `CORPORA`
@@ -211,16 +221,19 @@ def validate(name:str,        # key in `CORPORA`
         missing=list(df.index.difference(present.index)),
         unlabelled=[os.path.relpath(path, root) for path in unlabelled],
         unreadable=[name for name, sound in heard.items() if sound is None],
-        **_findings(heard))
+        **_findings(heard, present))
 
 # %% ../nbs/16_corpora.ipynb #e7c75a0a
 def _listen_to_all(df:pd.DataFrame)->dict:
     "What `listen_to` tells of each row."
     from tqdm.auto import tqdm
-    bar = tqdm(zip(df.index, df.path, times_of(df)), total=len(df), leave=False,
-               desc='listening', disable=bool(os.environ.get('TQDM_DISABLE')))
-    return {name: listen_to(path, *times) for name, path, times in bar}
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        heard = pool.map(listen_to, df.path, *np.transpose(times_of(df)))
+        return dict(zip(df.index, tqdm(
+            heard, total=len(df), leave=False, desc='listening',
+            disable=bool(os.environ.get('TQDM_DISABLE')))))
 
+# %% ../nbs/16_corpora.ipynb #c114d1f6
 def _lengths_found(duration:pd.Series)->dict:
     "Fields of a report that come from the durations, s."
     if not len(duration):
@@ -231,14 +244,23 @@ def _lengths_found(duration:pd.Series)->dict:
         lengths=dict(median=median, percentile_99=most, longest=duration.max()),
         much_longer=outliers.to_dict())
 
-def _findings(heard:dict)->dict:
+def _copies_heard(sounds:pd.Series, rows:pd.DataFrame)->list:
+    "Groups of positions: rows that are the same recording."
+    from ser_nbdev.audio import read_recording
+    files = list(recordings_of(rows[['path', *rows.columns.intersection(['start', 'end'])]]))
+
+    def load(i):
+        path, start, end = files[i]
+        return read_recording(path, start=start, end=end).samples
+
+    return find_copies(list(sounds), load)
+
+def _findings(heard:dict, rows:pd.DataFrame)->dict:
     "Fields of a report that come from the sound."
     sounds = {name: sound for name, sound in heard.items() if sound}
     columns = ['rate', 'sound', 'clipped', 'silent']
     df = pd.DataFrame.from_dict(sounds, orient='index', columns=columns)
-    same = [
-        list(group.index) for _, group in df.groupby('sound') if len(group) > 1
-    ]
+    same = [list(df.index[group]) for group in _copies_heard(df.sound, rows.loc[df.index])]
     rates = {int(rate): int(n) for rate, n in df.rate.value_counts().items()}
     return dict(sampling_rates=rates, duplicates=same,
                 clipped=list(df.index[df.clipped.astype(bool)]),
