@@ -19,7 +19,8 @@ def console(name:str, # of the script
            ):
     "One line on stderr for mistakes and warnings, and the exit status that shells expect."
     def say(message, *args, **kwargs):
-        line = ' '.join(str(message).splitlines())
+        from ser_nbdev.files import one_line
+        line = one_line(message)
         with suppress(OSError): # the terminal may be gone
             print(f'{name}: {line}', file=sys.stderr)
 
@@ -87,8 +88,8 @@ class ScriptParser(ArgumentParser):
               message:str, # what is wrong
              ):
         "Say it, and end."
-        line = ' '.join(message.splitlines())
-        self.exit(2, f'{self.prog}: {line}; {self.prog} --help lists all options\n')
+        from ser_nbdev.files import one_line
+        self.exit(2, f'{self.prog}: {one_line(message)}; {self.prog} --help lists all options\n')
 
 # %% ../nbs/06_console.ipynb #c8ab1d63
 SPLITS = ('session', 'speaker', 'text', 'random')

@@ -22,7 +22,7 @@ from .bundle import (
     check_class_names, check_feature_set, read_bundle, write_bundle)
 from .feature_sets import extract, feature_set
 from .features import frame_times
-from .files import folder_name, plain_text
+from .files import folder_name, one_line, plain_text
 from .folds import folds
 from .labels import COLOURS, EMOTIONS
 from .normalise import CMVN, fit_cmvn
@@ -84,7 +84,7 @@ NOT_FOR = (
 class Card(dict):
     "What to know of a recogniser: a title and a sentence each."
     def __str__(self):
-        return '\n'.join(f'{title}: {text}' for title,text in self.items())
+        return '\n'.join(one_line(f'{title}: {text}') for title,text in self.items())
 
     def _repr_markdown_(self):
         return '\n'.join(
@@ -94,7 +94,7 @@ class Card(dict):
     def brief(self)->str:
         "One line."
         titles = [t for t in self if t in ('what', 'trained on', 'score')]
-        return '; '.join(f'{t}: {self[t]}' for t in titles).rstrip('.')
+        return one_line('; '.join(f'{t}: {self[t]}' for t in titles)).rstrip('.')
 
 # %% ../nbs/51_recognizer.ipynb #a11452c0
 def _card_of_runs(runs):
@@ -171,7 +171,7 @@ class Recognizer:
 # %% ../nbs/51_recognizer.ipynb #f9203bcc
 def _finished_runs(runs):
     "Open runs, their folders, or lists of them; refuse what is not finished."
-    from ser_nbdev.runs import Run
+    from ser_nbdev.runs import Run, tell_unchecked
     flat = []
     for r in runs:
         flat += r if isinstance(r, (list, tuple)) else [r]
@@ -179,10 +179,12 @@ def _finished_runs(runs):
     if not opened:
         raise ValueError('from_run needs at least one finished run')
     for r in opened:
-        if not r.finished:
+        if not (r.path/'metrics.json').exists():
             raise ValueError(
                 f'{r.path}: holds no finished run; '
                 'the command that began one there goes on with it')
+        r.check()
+    tell_unchecked(opened)
     return opened
 
 def _check_same_configuration(infos):
