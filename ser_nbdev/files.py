@@ -6,7 +6,8 @@
 __all__ = ['SUMS', 'CACHE_REMEDY', 'FileError', 'write_remedy', 'refuse_other_file', 'whole_file', 'write_whole', 'own_folder',
            'remove_parts', 'whole_folder', 'digest_of', 'file_digest', 'write_sums', 'read_sums', 'alone', 'printable',
            'one_line', 'shown_lines', 'label_text', 'plain_text', 'folder_name', 'CacheError', 'cache_folder',
-           'filled_cache', 'new_files_owner', 'is_foreign', 'folder_for_numba', 'import_librosa']
+           'filled_cache', 'new_files_owner', 'is_foreign', 'refuse_strangers_files', 'folder_for_numba',
+           'import_librosa']
 
 # %% ../nbs/05_files.ipynb #3794d1ac
 import atexit, errno, hashlib, html, os, re, shutil, tempfile, threading, uuid
@@ -155,30 +156,31 @@ def read_sums(folder:Path  # that may have a list
 _folders = threading.local() # that this thread has locked
 
 @contextmanager
-def alone(path:str|Path # folder to work in
+def alone(path:str|Path,    # folder to work in
+          inside:bool=False # does the lock's file lie in it? (default: beside it)
          ):
     "Keep a second process out of a folder, and a second thread."
     folder = Path(path).absolute()
+    place = folder/'.lock' if inside else folder.with_name(f'.{folder.name}.lock')
     ours = vars(_folders).setdefault('locked', set())
-    if folder in ours:
+    if place in ours:
         yield
         return
-    lock = _acquired(path, folder)
-    ours.add(folder)
+    lock = _acquired(path, place)
+    ours.add(place)
     try:
         yield
     finally:
-        ours.discard(folder)
+        ours.discard(place)
         lock.release()
 
 # %% ../nbs/05_files.ipynb #4de284d6
-def _acquired(path, folder):
+def _acquired(path, place):
     "The lock of a folder."
-    place = folder.with_name(f'.{folder.name}.lock')
     refuse_other_file(place) # old versions of filelock empty what it leads to
     lock = FileLock(place, timeout=0)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         return lock
     except Timeout:
@@ -284,12 +286,20 @@ def is_foreign(status:os.stat_result, # from `lstat`
     return status.st_uid != new_files_owner(folder) # a network drive may rename all users
 
 # %% ../nbs/05_files.ipynb #05d37870
+def refuse_strangers_files(folder:Path # of ours
+                          ):
+    "Refuse a folder that is somebody else's, or holds what is."
+    for path in (folder, *folder.rglob('*')):
+        if is_foreign(path.lstat(), folder):
+            raise FileError(f"{path}: is somebody else's; remove it")
+
 def folder_for_numba()->Path:
     "A folder in our cache, or else one that goes with this process."
     try:
         with filled_cache() as cache:
             folder = own_folder(cache, 'numba')
-            folder.chmod(0o700) # fails where it is somebody else's
+            refuse_strangers_files(folder)
+            folder.chmod(0o700)
             with tempfile.TemporaryFile(dir=folder):
                 return folder
     except (CacheError, FileError):

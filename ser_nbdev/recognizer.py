@@ -18,8 +18,9 @@ import numpy as np, pandas as pd, soundfile
 from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
-from .bundle import (
-    check_class_names, check_feature_set, read_bundle, write_bundle)
+from ser_nbdev.bundle import (
+    check_class_names, check_feature_set, check_recogniser, read_bundle,
+    write_bundle)
 from .feature_sets import extract, feature_set
 from .features import frame_times
 from .files import folder_name, one_line, plain_text
@@ -215,6 +216,10 @@ def _info_of_runs(runs, card=None):
     if not info['features']['fingerprint']:         # arrays from no store: made just now
         fingerprint = feature_set(info['features']['name']).fingerprint
         info['features'] = {**info['features'], 'fingerprint': fingerprint}
+    try:
+        check_recogniser(info, len(runs))
+    except ValueError as e:
+        raise ValueError(f'{runs[0].path}: cannot be used: {e}') from None
     return info
 
 @patch(cls_method=True)

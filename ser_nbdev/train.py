@@ -362,7 +362,7 @@ def _locked(out, resume):
     "The folder for this process alone; a finished run is only read."
     if resume and Run(out).finished and cluster()[1]==1:
         return contextlib.nullcontext()
-    return alone(out)
+    return alone(out, inside=True)
 
 def _repeatable():
     "The same numbers each time, on TensorFlow too."
