@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from math import isfinite
 from fastcore.basics import patch
-from .keras_setup import ATTENTION
+from .keras_setup import ATTENTION, SHORTCUT_NEEDS_POOL
 
 # %% ../nbs/33_config.ipynb #fa92f132
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class TrainConfig(InputConfig):
     layer_dropout:float = 0.      # share dropped between the LSTM layers
     functionals:int = 0           # hidden units of a branch on utterance statistics; 0: no branch
     centred:bool = False          # subtract each utterance's mean before the LSTM
+    shortcut:bool = False         # project each step, and add it to the LSTM layers' output
     stack:int = 1                 # consecutive frames joined to one step
     batch_size:int = 128          # utterances in a batch
     max_frames:int = 0            # limit the padded frames of a batch instead; 0: don't
@@ -119,11 +120,13 @@ def check_config(config:TrainConfig # each field is made a plain Python value
             f'patience={config.patience} keeps the best epoch and '
             f'weight_average={config.weight_average} an average of many; set one of them to 0'
         )
+    if config.shortcut and config.attention!='pool':
+        raise ValueError(SHORTCUT_NEEDS_POOL)
 
 # %% ../nbs/33_config.ipynb #5662f087
 ARCHITECTURE = (
     'units', 'layers', 'attention', 'attn_length', 'dropout_rate', 'stack',
-    'input_dropout', 'layer_dropout', 'functionals', 'centred')
+    'input_dropout', 'layer_dropout', 'functionals', 'centred', 'shortcut')
 
 @patch(as_prop=True)
 def architecture(self:TrainConfig)->dict: # arguments for `build_model`
@@ -144,7 +147,13 @@ RECIPES = dict(
         learning_rate=2e-3, schedule='cosine', clip_norm=1.,
         class_weights=True, dropout_rate=.5, input_dropout=.2,
         layer_dropout=.3, functionals=512, centred=True, mix=.4,
-        weight_average=.99, join_validation=True))
+        weight_average=.99, join_validation=True),
+    pretrained = dict(
+        features='lld43+whisper_base_40ms', stack=2, shortcut=True,
+        batch_size=32, epochs=60, learning_rate=2e-3,
+        schedule='cosine', clip_norm=1., class_weights=True,
+        dropout_rate=.5, input_dropout=.2, layer_dropout=.3,
+        functionals=512, weight_average=.99, join_validation=True))
 OLD_RECIPES = dict(seed='original')
 
 # %% ../nbs/33_config.ipynb #ea142939

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from .files import label_text
-from .labels import COLOURS, EMOTIONS
+from .labels import emotion_name, emotion_palette
 from .metrics import confusion, ece, reliability
 from .statistics import rank_correlation, speaker_uar
 from .comparison import Comparison
@@ -179,7 +179,7 @@ def plot_confusion(predictions:pd.DataFrame, # columns truth and predicted
     counts = confusion(predictions.truth, predictions.predicted, classes)
     share = counts/counts.sum(1, keepdims=True).clip(1)
     text = [[f'{s:.0%}\n{n}' for s, n in zip(*row)] for row in zip(share, counts)]
-    names = [label_text(EMOTIONS.get(c, c)) for c in classes]
+    names = [label_text(emotion_name(code)) for code in classes]
     ax = new_axes(4.4, 3.8) if ax is None else ax
     sns.heatmap(share, vmin=0, vmax=1, cmap='Blues', annot=np.array(text), fmt='', cbar=False,
                 square=True, xticklabels=names, yticklabels=names, annot_kws=dict(fontsize=8),
@@ -272,12 +272,13 @@ def plot_people(t:pd.DataFrame, # columns speaker, truth, model, people: see `be
 
 def emotion_names(codes):
     "Their names; an unknown code is its own name."
-    return [label_text(EMOTIONS.get(code, code)) for code in codes]
+    return [label_text(emotion_name(code)) for code in codes]
 
 def palette_of(codes):
-    "The colour of each emotion that occurs, by name; unknown ones are black."
-    known = sorted(set(codes))
-    return {name: COLOURS.get(code, 'black') for name, code in zip(emotion_names(known), known)}
+    "The colour of each class that occurs, by name."
+    return {
+        label_text(emotion_name(code)): colour
+        for code, colour in emotion_palette(codes).items()}
 
 def correlation_text(t, within=None):
     "Such as +0.20 [+0.05, +0.34]."
@@ -344,7 +345,7 @@ def plot_found(utterance, paths, pair):
         title += f', predicted {predicted}'
     y = load_audio(paths[utterance['name']])
     plot_attention(
-        y, utterance.attention, title, COLOURS.get(utterance.truth, 'black'), pair)
+        y, utterance.attention, title, emotion_palette([utterance.truth])[utterance.truth], pair)
     pair[0].tick_params(labelbottom=False)
 
 def plot_nothing(title, pair):

@@ -39,6 +39,13 @@ class Run:
         return {name: digests.get(name, 'none') for name in FINISHED}
 
     @property
+    def ended(self)->bool:
+        "Has the training ended? Then everything should be there."
+        on_its_way = (self.path/'checkpoint/state.npz').exists()
+        sums = (self.path/SUMS).exists() and not on_its_way
+        return sums or (self.path/'metrics.json').exists()
+
+    @property
     def missing(self)->list: # of names
         "Files that a finished run has, and this one has not."
         names = set(self.digests or FINISHED)
@@ -83,7 +90,10 @@ def check_digest(self:Run,
 
 @patch
 def check(self:Run)->Run:
-    "Refuse a finished run with a file that is missing or changed."
+    "Refuse a run that is not finished, or has a file that is missing or changed."
+    if not self.ended:
+        raise RunError(f'{self.path}: holds no finished run; the command that began one there '
+                       'goes on with it')
     if self.missing:
         raise self.fault(f'{", ".join(self.missing)} is missing')
     for name in self.digests:
@@ -279,6 +289,7 @@ def described_run(config:TrainConfig, # how to train
             n_features=int(features[0].shape[1]),
             trim_db=getattr(features, 'trim_db', None)),
         recordings=data_hash(features, frame, fold),
+        **({'read': frame.attrs['read']} if frame.attrs.get('read') else {}),
         cmvn=cmvn and cmvn.to_dict(),
         versions=dict(
             keras=keras.__version__, backend=keras.backend.backend(),
@@ -359,13 +370,13 @@ def open_run(out:str|Path,    # folder
             f'{out} is a feature store; give the run a folder of its own')
     if not resume:
         remove_run(out)
-    finished = (out/'metrics.json').exists()
-    if finished:
+    ended = Run(out).ended
+    if ended:
         Run(out).check()
     else:
         remove_parts(out)
         remove_parts(out/'checkpoint')
-    begun = finished or (out/'checkpoint/state.npz').exists()
+    begun = ended or (out/'checkpoint/state.npz').exists()
     if not begun or not (out/'config.json').exists():
         # before the first epoch it may change
         write_json(out/'config.json', info)

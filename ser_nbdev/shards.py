@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
-from .audio import AudioError, load_audio
+from .audio import AudioError, read_recording, trim_silence
 from .feature_sets import FeatureSet, extract
 from .files import FileError, printable, whole_file
 
@@ -270,7 +270,9 @@ def in_dtype(x:np.ndarray,  # features, `(n_frames, n_features)`
 
 def recording_features(source, features:FeatureSet, kind:dict)->np.ndarray:
     "Read and extract one recording."
-    y = load_audio(source, kind['trim_db'])
+    y = read_recording(source).samples
+    if kind['trim_db'] is not None:
+        y = trim_silence(y, kind['trim_db'])
     return in_dtype(
         extract(y, features=features), kind['dtype'], features.name)
 

@@ -46,9 +46,7 @@ class FeatureStore:
                 'what is finished is kept')
         with damage_named(index):
             self.index, self.about = open_table(index)
-            for k in (
-                    'features', 'version', 'fingerprint', 'columns', 'trim_db'
-            ):
+            for k in ('features', 'version', 'fingerprint', 'columns', 'trim_db'):
                 setattr(self, k, self.about[k])
             self.dtype = np.dtype(self.about['dtype'])
             self.shards = [self.path/'shards'/s for s in self.about['shards']]
@@ -61,7 +59,9 @@ class FeatureStore:
     @cached_property
     def frame(self)->pd.DataFrame: # index `name`
         "The corpus table with `n_frames`."
-        return self.index.drop_columns(INDEX_COLUMNS[1:]).to_pandas().set_index('name')
+        frame = self.index.drop_columns(INDEX_COLUMNS[1:]).to_pandas().set_index('name')
+        frame.attrs = {'read': self.about['read']} if 'read' in self.about else {}
+        return frame
 
 # %% ../nbs/24_store.ipynb #054882ea
 def check_features(store:FeatureStore, features):
@@ -186,6 +186,8 @@ def finish_store(table:pd.DataFrame, done:list, features:FeatureSet, kind:dict,
             f'{out}: none of {len(table)} recordings gave features; '
             f'the first, {failures[0][1]}: {failures[0][2]}')
     about = kind | dict(shards=shards, failures=failures)
+    if table.attrs.get('read'): # labels and rows that were asked for
+        about['read'] = table.attrs['read']
     write_table(out/'index.arrow', index_table(table, rows), about)
     report = pd.DataFrame(failures, columns=['name', 'path', 'reason'])
     with whole_file(out/'report.csv') as f:

@@ -186,7 +186,7 @@ def command_of(typed:dict # options that were typed
             continue
         if name == 'learning_rates':
             value = ','.join(f'{rate:g}' for rate in value)
-        if name == 'root' and Path(value).is_absolute():
+        if name in ('root', 'labels') and Path(value).is_absolute():
             value = Path(value).name
         words += [f'--{name}', str(value)]
     return shlex.join(words)
@@ -212,7 +212,7 @@ def planned_run(options, run, labels):
     if labels != 'six':
         typed['labels'] = labels
     first = FIRST if options['corpus'] == 'demo' and not run and 'recipe' not in options else {}
-    tag = [options['corpus'], labels if labels != 'six' else None, run]
+    tag = [options['corpus'], Path(labels).stem if labels != 'six' else None, run]
     return {
         **DEFAULTS, **first, **RUNS.get(run, {}), **typed, 'labels': labels,
         'tag': '-'.join(part for part in tag if part),
@@ -332,7 +332,7 @@ def run_study(options:dict,     # from `planned_runs`
     from ser_nbdev.report import write_report
     config = study_config(options)
     name, root = corpus_root(options['corpus'], options.get('root'))
-    reader = reader_options(name, options.get('speaker'))
+    reader = reader_options(name, *map(options.get, ('speaker', 'pattern', 'where')))
     with alone(out):
         folder = out/f'features-{config.features}'
         store, frame = load_features(

@@ -99,9 +99,13 @@ def fewest_weights(arguments:dict # of `build_model`
                   )->int:
     "A lower bound of the number of weights: those of the LSTM layers."
     units = arguments['units']
-    first = arguments['n_features']*arguments['stack'] + units
+    n_inputs = arguments['n_features']*arguments['stack']
+    projection = 0
+    if arguments['shortcut']:
+        projection = 2*units*n_inputs
+        n_inputs = 2*units
     later = 3*units*(arguments['layers']-1)
-    return 2*4*units*(first+later)
+    return projection + 2*4*units*(n_inputs + units + later)
 
 # %% ../nbs/35_weights.ipynb #41504cb1
 @contextmanager
