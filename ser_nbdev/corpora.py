@@ -130,6 +130,8 @@ class Report:
     expected:dict        # the same in the full release; empty where it varies
     speakers:dict        # found, expected
     hours:float          # of labelled audio
+    lengths:dict         # s: median, 99th percentile, longest
+    much_longer:dict     # utterance -> s, where that is over ten medians; longest first
     sampling_rates:dict  # Hz -> files
     missing:list         # utterances with a label and no recording
     unlabelled:list      # recordings with no label
@@ -186,6 +188,7 @@ def validate(name:str,        # key in `CORPORA`
             found=df.speaker[df.speaker != ''].nunique(),
             expected=corpus.speakers if whole else 0),
         hours=df.duration.sum()/3600,
+        **_lengths_found(df.duration.dropna()),
         missing=list(df.index.difference(present.index)),
         unlabelled=[os.path.relpath(path, root) for path in unlabelled],
         unreadable=[name for name, sound in heard.items() if sound is None],
@@ -198,6 +201,16 @@ def _listen_to_all(paths:pd.Series)->dict:
     bar = tqdm(paths.items(), total=len(paths), leave=False, desc='listening',
                disable=bool(os.environ.get('TQDM_DISABLE')))
     return {name: listen_to(path) for name, path in bar}
+
+def _lengths_found(duration:pd.Series)->dict:
+    "Fields of a report that come from the durations, s."
+    if not len(duration):
+        return dict(lengths={}, much_longer={})
+    median, most = duration.quantile([.5, .99], interpolation='lower')
+    outliers = duration[duration > 10*median].sort_values(ascending=False)
+    return dict(
+        lengths=dict(median=median, percentile_99=most, longest=duration.max()),
+        much_longer=outliers.to_dict())
 
 def _findings(heard:dict)->dict:
     "Fields of a report that come from the sound."
@@ -232,7 +245,8 @@ def report_table(r:Report        # from `validate`
     rates = ', '.join(
         f'{rate} Hz: {n}' for rate, n in r.sampling_rates.items())
     rows += [
-        ('hours', f'{r.hours:.2f}', '', ''), ('sampling rates', rates, '', '')]
+        ('hours', f'{r.hours:.2f}', '', ''), _lengths_row(r),
+        ('sampling rates', rates, '', '')]
     rows += [_listed_row(what, getattr(r, what)) for what in FINDINGS]
     return pd.DataFrame(
         rows, columns=['check', 'found', 'expected', 'remark']
@@ -254,6 +268,14 @@ def _compared_row(check:str, found:int, expected:int)->tuple:
     "A row of counts; an expected 0 is not known."
     differs = expected and found != expected
     return check, found, expected or '', 'differs' if differs else ''
+
+def _lengths_row(r:Report)->tuple:
+    "Median, 99th percentile and longest, and which ones are far longer."
+    found = ', '.join(f'{seconds:.1f}' for seconds in r.lengths.values())
+    names = [f'{name} ({s:.0f} s)' for name, s in r.much_longer.items()]
+    _, n, _, named = _listed_row('', names)
+    remark = f'{n} longer than ten medians: {named}' if n else ''
+    return 'seconds: median, 99%, longest', found, '', remark
 
 def _listed_row(check:str, found:list)->tuple:
     "A row of findings, the first three by name; groups of names are equal recordings."

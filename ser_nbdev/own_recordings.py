@@ -9,10 +9,12 @@ __all__ = ['GENDERS', 'FOLDER', 'MANIFEST', 'read_folder', 'read_manifest']
 import re
 from pathlib import Path
 import pandas as pd
+from .columnar import read_parquet
 from .labels import SYNONYMS, CorpusError, plain_word
+from .limits import LimitError
 from .patterns import path_pattern, suggested_pattern
 from ser_nbdev.reading import (
-    COLUMNS, Corpus, audio_files, read_text_table, reader_rows,
+    COLUMNS, Corpus, audio_files, first_groups, read_text_table, reader_rows,
     require_columns)
 
 # %% ../nbs/14_own_recordings.ipynb #91d1bc2b
@@ -35,10 +37,9 @@ def read_folder(root:Path,        # a sub-folder for each class: `angry/x.wav`
         rows.append(dict(
             name=found.pop('name', '') or inside.with_suffix('').as_posix(),
             path=str(path),
-            label=found.pop('emotion'),
-            speaker=_speaker_in(inside.as_posix(), speaker)) | _known_gender(found))
+            label=found.pop('emotion')) | _known_gender(found))
     _check_some_match(rows, paths, pattern, root)
-    df = reader_rows(_unique_names(rows, root), unlabelled)
+    df = reader_rows(_unique_names(_with_speakers(rows, root, speaker), root), unlabelled)
     df.attrs['hint'] = '' if pattern else _pattern_hint(paths, root)
     return df
 
@@ -64,10 +65,11 @@ def _check_one_speaker(described, speaker:str):
         raise CorpusError(f'the speaker is in the pattern {described.text!r} and in '
                           f'speaker={speaker!r}; give one of them')
 
-def _speaker_in(path:str, pattern:str)->str:
-    "The speaker that the pattern finds in a path; empty if it finds none."
-    found = re.search(pattern, path) if pattern else None
-    return found[1] or '' if found else ''
+def _with_speakers(rows:list, root:Path, speaker:str)->list:
+    "Rows with the speaker that the regular expression finds in the path; empty where none."
+    inside = [Path(row['path']).relative_to(root).as_posix() for row in rows]
+    found = first_groups(speaker, inside) if speaker else ['']*len(rows)
+    return [dict(speaker=who) | row for row, who in zip(rows, found)]
 
 # %% ../nbs/14_own_recordings.ipynb #e246795c
 GENDERS = {word: gender for gender, words in dict(
@@ -130,9 +132,11 @@ def _manifest_table(path:Path)->pd.DataFrame:
     if path.suffix != '.parquet':
         return read_text_table(path)
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        return read_parquet(path)
+    except LimitError as error:
+        raise CorpusError(str(error)) from None
+    except Exception as error: # a broken file can break anywhere
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorpusError(f"{path}: not a Parquet file: {reason}; "
                           f"write it again with df.to_parquet") from None
 

@@ -18,9 +18,8 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
-from ser_nbdev.bundle import (
-    check_class_names, check_feature_set, check_recogniser, read_bundle,
-    write_bundle)
+from .bundle import (
+    check_class_names, check_description, read_bundle, write_bundle)
 from .feature_sets import extract, feature_set
 from .features import frame_times
 from .files import folder_name, one_line, plain_text
@@ -151,7 +150,7 @@ class Recognizer:
         info:dict,     # classes, features and recipe, as in a run's config.json; `cmvns`; `card`
     ):
         check_class_names(info['classes'])
-        check_feature_set(info)
+        check_description(info, len(models))
         self.models, self.info, self.classes = models, info, info['classes']
         self.card = Card(info['card'])
         self.cmvns = [c and CMVN.from_dict(c) for c in info['cmvns']]
@@ -214,8 +213,8 @@ def _info_of_runs(runs, card=None):
         fingerprint = feature_set(info['features']['name']).fingerprint
         info['features'] = {**info['features'], 'fingerprint': fingerprint}
     try:
-        check_recogniser(info, len(runs))
-    except ValueError as e:
+        check_description(info, len(runs))
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ValueError(f'{runs[0].path}: cannot be used: {e}') from None
     return info
 

@@ -12,7 +12,7 @@ import hashlib, operator, os, warnings
 from collections.abc import Iterable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
@@ -54,7 +54,7 @@ class FeatureStore:
                 self.index[c].to_numpy() for c in ('n_frames', 'shard', 'row')]
             self.lengths, self.shard_of, self.row_of = columns
         check_features(self, features)
-        self.open_shard = lru_cache(256)(open_shard)
+        self.open_shard = lru_cache(256)(partial(open_shard, kind=self.about))
 
     @cached_property
     def frame(self)->pd.DataFrame: # index `name`
@@ -67,7 +67,8 @@ class FeatureStore:
 def check_features(store:FeatureStore, features):
     "Refuse a store of another feature set, or of another version of it."
     expected = FEATURE_SETS.get(store.features) if features is None else feature_set(features)
-    if expected and expected.fingerprint!=store.fingerprint:
+    if expected and (expected.fingerprint, list(expected.columns)) != (
+            store.fingerprint, store.columns):
         raise StoreError(
             f'{store.path}: holds {kind_in_words(store.about)}, expected '
             f'{expected.name} version {expected.version} ({expected.fingerprint}); '
@@ -85,7 +86,10 @@ def __getitem__(self:FeatureStore,
     shard, row = self.shards[self.shard_of[operator.index(i)]], self.row_of[i]
     with damage_named(self.path/'index.arrow'):
         offsets, x = self.open_shard(shard)
-    return x[offsets[row]:offsets[row+1]]
+        begin, end = offsets[row:row+2]
+        if end-begin != self.lengths[i]:
+            raise ValueError(f'{shard.name} has {end-begin} frames, not {self.lengths[i]}')
+    return x[begin:end]
 
 @patch
 def __reduce__(self:FeatureStore): return FeatureStore, (self.path,)
