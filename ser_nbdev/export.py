@@ -365,6 +365,7 @@ def _is_export(path, format):
             return _MARKS[format] in f.read(32)
     return path.is_dir() and ((path/'saved_model.pb').exists() or not any(path.iterdir()))
 
+# %% ../nbs/54_export.ipynb #b0d5c6ad
 def _check_target(path, format):
     "Refuse a folder that is not there, and a path that holds something else."
     if not path.parent.is_dir():

@@ -314,6 +314,7 @@ def refuse_strangers_files(folder:Path # of ours
         if is_foreign(path.lstat(), folder):
             raise FileError(f"{path}: is somebody else's; remove it")
 
+# %% ../nbs/05_files.ipynb #d1735b18
 def folder_for_numba()->Path:
     "A folder in our cache, or else one that goes with this process."
     try:

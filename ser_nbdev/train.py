@@ -366,6 +366,12 @@ def _locked(out, resume):
         return contextlib.nullcontext()
     return alone(out, inside=True)
 
+def _taken_up(out, config, bar):
+    "The finished run that is there."
+    if bar is not None:
+        bar.update(config.epochs)
+    return Run(out)
+
 def _repeatable():
     "The same numbers each time, on TensorFlow too."
     if keras.backend.backend()=='tensorflow':
@@ -397,9 +403,7 @@ def train(
         if several:
             start_together(strategy_for(devices), out)
         elif Run(out).finished:
-            if bar is not None:
-                bar.update(config.epochs)
-            return Run(out)
+            return _taken_up(out, config, bar)
         _repeatable()
         training = Training(config, view, frame, fold, out, devices)
         return training.complete(bar, curves, tensorboard)
