@@ -4,21 +4,22 @@
 
 # %% auto #0
 __all__ = ['FINISHED', 'RUN_FILES', 'Run', 'RunError', 'tell_unchecked', 'predictions_fault', 'row_hashes', 'data_hash',
-           'described_run', 'comparable', 'run_differences', 'remove_run', 'write_json', 'write_finished', 'open_run',
-           'Checkpoint']
+           'described_run', 'comparable', 'run_differences', 'remove_run', 'write_json', 'write_finished', 'locked_run',
+           'open_run', 'Checkpoint']
 
 # %% ../nbs/36_runs.ipynb #aee8eddb
 import hashlib, json, shutil, warnings, zipfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from .config import TrainConfig
+from .config import TrainConfig, cluster
 from .files import (
-    SUMS, digest_of, file_digest, one_line, own_folder, read_sums, remove_parts,
+    SUMS, alone, digest_of, file_digest, one_line, own_folder, read_sums, remove_parts,
     whole_file, write_sums, write_whole)
 from .limits import (
     LimitError, csv_content, json_content, read_arrays, read_bytes)
@@ -354,6 +355,15 @@ def write_finished(out:Path,                 # folder of the run
     write_whole(out/'metrics.json', scores)
 
 # %% ../nbs/36_runs.ipynb #db4fd865
+def locked_run(out:str|Path, # folder
+               resume:bool   # go on with what is there?
+              ):             # for a `with`
+    "A run's folder for this process alone; one that is finished is only read."
+    if resume and Run(out).finished and cluster()[1]==1:
+        return nullcontext()
+    return alone(out, inside=True)
+
+# %% ../nbs/36_runs.ipynb #e2947096
 def open_run(out:str|Path,    # folder
              info:dict,       # from `described_run`
              resume:bool=True # False: start again, whatever the folder holds

@@ -22,7 +22,7 @@ from .config import TrainConfig, cluster
 from .data import check_lengths, check_training_data
 from .devices import (
     checked_devices, keras, ops, ready_model, scope_of, strategy_for)
-from .files import alone, one_line, own_folder
+from .files import one_line, own_folder
 from .folds import Fold
 from .labels import in_vocabulary_order
 from .machines import fit_cluster, start_together
@@ -30,7 +30,7 @@ from .metrics import cross_entropy, softmax, uar, wa
 from .model import build_model
 from .normalise import Normalised, fit_cmvn
 from .runs import (
-    Checkpoint, Run, described_run, open_run, write_finished)
+    Checkpoint, Run, described_run, locked_run, open_run, write_finished)
 from .weights import computed_in, weight_bytes
 
 # %% ../nbs/03_train_multigpu.ipynb #a73c1fbd
@@ -360,12 +360,6 @@ def _fold_to_train(config, features, frame, fold):
             f'and fold {fold.name} has none; set it to 0')
     return fold
 
-def _locked(out, resume):
-    "The folder for this process alone; a finished run is only read."
-    if resume and Run(out).finished and cluster()[1]==1:
-        return contextlib.nullcontext()
-    return alone(out, inside=True)
-
 def _taken_up(out, config, bar):
     "The finished run that is there."
     if bar is not None:
@@ -398,7 +392,7 @@ def train(
     classes = in_vocabulary_order(frame.emotion)
     info = described_run(
         config, features, frame, fold, classes, cmvn, keras)
-    with _locked(out, resume):
+    with locked_run(out, resume):
         out, several = open_run(out, info, resume), cluster()[1]>1
         if several:
             start_together(strategy_for(devices), out)
