@@ -37,6 +37,15 @@ def console(name:str, # of the script
         except (ValueError, RuntimeError, ArithmeticError, OSError) as error:
             say(error)
             sys.exit(2)
+        except MemoryError:
+            say('not enough memory; end what else needs it, or take fewer jobs')
+            sys.exit(2)
+        except Exception as error: # ours, or a file that nobody thought of
+            if sys.flags.dev_mode:
+                raise
+            say(f'{type(error).__name__}: {error}; this should not happen, please report it '
+                '(PYTHONDEVMODE=1 shows where it was)')
+            sys.exit(2)
 
 # %% ../nbs/06_console.ipynb #09e3748e
 @contextmanager

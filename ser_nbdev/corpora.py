@@ -176,7 +176,7 @@ def validate(name:str,        # key in `CORPORA`
     corpus = known_corpus(name)
     df, unlabelled = read_with_unlabelled(name, root, **kwargs)
     whole = not kwargs.get('where') and not kwargs.get('labels')
-    present = df[[Path(path).is_file() for path in df.path]]
+    present = df[[os.path.isfile(path) for path in df.path]]
     if audio:
         heard = _listen_to_all(present.path)
     else:
