@@ -21,6 +21,7 @@ class InputConfig:
     "What a model sees of each frame."
     features:str = 'mfcc20'    # feature set: mfcc20, lld32 or lld43
     normalise:str = 'global'   # statistics: global (training rows), speaker (own) or none
+    stack:int = 1              # consecutive frames joined to one step
 
     def __post_init__(self): check_config(self)
 
@@ -38,7 +39,6 @@ class TrainConfig(InputConfig):
     functionals:int = 0           # hidden units of a branch on utterance statistics; 0: no branch
     centred:bool = False          # subtract each utterance's mean before the LSTM
     shortcut:bool = False         # project each step, and add it to the LSTM layers' output
-    stack:int = 1                 # consecutive frames joined to one step
     batch_size:int = 128          # utterances in a batch
     max_frames:int = 0            # limit the padded frames of a batch instead; 0: don't
     n_buckets:int = 7             # groups of similar length
