@@ -18,6 +18,7 @@ import pandas as pd
 from .files import label_text
 from .labels import emotion_name, emotion_palette
 from .metrics import confusion, ece, reliability
+from .parts import times_of
 from .statistics import rank_correlation, speaker_uar
 from .comparison import Comparison
 
@@ -316,7 +317,7 @@ def plot_weights(weights, seconds, colour, ax):
 
 # %% ../nbs/42_plots.ipynb #14824b56
 def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attention: see `look`
-                         paths:pd.Series,     # recording of each name
+                         paths:pd.Series,     # recording of each name; or a corpus table
                          emotions:list,       # a row of pictures each
                         )->'Figure':          # the figure
     "Attention over a recognised recording (left) and a mistaken one, for each emotion."
@@ -343,7 +344,10 @@ def plot_found(utterance, paths, pair):
     title = f'{label_text(utterance["name"])}: {truth}'
     if predicted != truth:
         title += f', predicted {predicted}'
-    y = load_audio(paths[utterance['name']])
+    table = paths if isinstance(paths, pd.DataFrame) else paths.to_frame('path')
+    row = table.loc[[utterance['name']]]
+    [(start, end)] = times_of(row)
+    y = load_audio(row.path.iloc[0], start=start, end=end)
     plot_attention(
         y, utterance.attention, title, emotion_palette([utterance.truth])[utterance.truth], pair)
     pair[0].tick_params(labelbottom=False)
