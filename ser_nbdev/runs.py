@@ -357,7 +357,7 @@ def write_finished(out:Path,                 # folder of the run
 # %% ../nbs/36_runs.ipynb #db4fd865
 def locked_run(out:str|Path, # folder
                resume:bool   # go on with what is there?
-              ):             # for a `with`
+              )->object:     # for a `with`
     "A run's folder for this process alone; one that is finished is only read."
     if resume and Run(out).finished and cluster()[1]==1:
         return nullcontext()
