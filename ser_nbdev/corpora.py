@@ -19,6 +19,7 @@ from .labels import (
     EMOTIONS, FOUR, LABEL_SETS, SIX, CorpusError, emotion_name, emotion_palette,
     in_vocabulary_order, own_labels, relabel)
 from .own_recordings import FOLDER, MANIFEST
+from .parts import BEYOND, times_of
 from .reading import Corpus, corpus_table
 from .selection import keep_where
 
@@ -165,13 +166,21 @@ def as_json(x:object # to be written
     return json.dumps(x, indent=2, ensure_ascii=False)
 
 # %% ../nbs/16_corpora.ipynb #a2d44630
-def listen_to(path:str|Path # of a recording
+def listen_to(path:str|Path,    # of a recording
+              start:float=0.,   # where the part of it begins that is meant, s
+              end:float=np.inf, # where it ends, s
              )->dict:       # rate in Hz, sound (a fingerprint), clipped, silent; None if unreadable
-    "What can be told of one decoded file."
+    "What can be told of one decoded file, or of a part of it."
     import soundfile as sf
     try:
-        samples, rate = sf.read(str(path), dtype='float32', always_2d=True)
+        with sf.SoundFile(str(path)) as file:
+            rate = file.samplerate
+            file.seek(round(start*rate))
+            n = round((end-start)*rate) if np.isfinite(end) else -1
+            samples = file.read(n, dtype='float32', always_2d=True)
     except (sf.SoundFileError, OSError):
+        return None
+    if len(samples) < n - BEYOND*rate:
         return None
     level = np.abs(samples).max(axis=1)
     full = level >= .999
@@ -190,9 +199,9 @@ def validate(name:str,        # key in `CORPORA`
     corpus = known_corpus(name)
     df, unlabelled = read_with_unlabelled(name, root, **kwargs)
     whole = not kwargs.get('where') and not kwargs.get('labels')
-    present = df[[Path(path).is_file() for path in df.path]]
+    present = df[[os.path.isfile(path) for path in df.path]]
     if audio:
-        heard = _listen_to_all(present.path)
+        heard = _listen_to_all(present)
     else:
         heard = dict.fromkeys(present.index[present.duration.isna()])
     return Report(
@@ -211,12 +220,12 @@ def validate(name:str,        # key in `CORPORA`
         **_findings(heard))
 
 # %% ../nbs/16_corpora.ipynb #e7c75a0a
-def _listen_to_all(paths:pd.Series)->dict:
-    "What `listen_to` tells of each file."
+def _listen_to_all(df:pd.DataFrame)->dict:
+    "What `listen_to` tells of each row."
     from tqdm.auto import tqdm
-    bar = tqdm(paths.items(), total=len(paths), leave=False, desc='listening',
-               disable=bool(os.environ.get('TQDM_DISABLE')))
-    return {name: listen_to(path) for name, path in bar}
+    bar = tqdm(zip(df.index, df.path, times_of(df)), total=len(df), leave=False,
+               desc='listening', disable=bool(os.environ.get('TQDM_DISABLE')))
+    return {name: listen_to(path, *times) for name, path, times in bar}
 
 def _lengths_found(duration:pd.Series)->dict:
     "Fields of a report that come from the durations, s."

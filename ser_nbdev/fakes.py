@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from .parts import IN_DIALOGUE
 from .reading import COLUMNS
 
 # %% ../nbs/19_fakes.ipynb #cd3664d4
@@ -158,7 +159,7 @@ def fake_iemocap(root:str|Path,     # folder to make
     truth['path'] = [str(root/f'Session{turn.session[4]}'/'sentences'/'wav'/turn.dialogue
                          /f'{turn.name}.wav') for turn in truth.itertuples()]
     truth['duration'] = _fake_recordings(root, truth.path)
-    return _truth_in_reading_order(truth)
+    return _truth_in_reading_order(truth.rename(columns=IN_DIALOGUE))
 
 # %% ../nbs/19_fakes.ipynb #8cf25480
 def fake_files(root:Path,     # folder to make

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from .labels import CorpusError
 from .limits import check_amount, read_bytes
+from .parts import IN_DIALOGUE
 from .reading import Corpus, audio_files, read_text_table, reader_rows
 
 # %% ../nbs/12_iemocap.ipynb #86f29823
@@ -163,7 +164,7 @@ def read_iemocap(root:Path        # folder with `Session1` … `Session5`
         recordings, copies = session_recordings(session)
         rows += session_rows(session, recordings)
         unlabelled += copies + [str(path) for path in recordings.values()]
-    return reader_rows(rows, unlabelled)
+    return reader_rows(rows, unlabelled).rename(columns=IN_DIALOGUE)
 
 # %% ../nbs/12_iemocap.ipynb #676063c4
 FROM_THE_NAME = {'session', 'gender', 'method', 'speaker', 'script', 'dialogue', 'scripted'}

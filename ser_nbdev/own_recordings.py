@@ -12,6 +12,8 @@ import pandas as pd
 from .columnar import read_parquet
 from .labels import SYNONYMS, CorpusError, plain_word
 from .limits import LimitError
+from .parts import (
+    check_columns, end_from_duration, row_names, with_times)
 from .patterns import path_pattern, suggested_pattern
 from ser_nbdev.reading import (
     COLUMNS, Corpus, audio_files, first_groups, read_text_table, reader_rows,
@@ -111,20 +113,20 @@ FOLDER = Corpus(
 # %% ../nbs/14_own_recordings.ipynb #58d2acb5
 def read_manifest(root:Path       # the CSV or Parquet file; paths in it are relative to its folder
                  )->pd.DataFrame: # a reader's rows, with all columns of the file
-    "A table of your own; without a column `name`, the stem of the file is the name."
+    "A table of your own; a row without a name gets one from its file and its times."
     df = _manifest_table(root)
     require_columns(df, 'path emotion', root)
     for column in df.columns.intersection(['name', *COLUMNS[:-1]]):
         df[column] = df[column].fillna('').astype(str).str.strip()
-    if 'name' not in df:
-        df['name'] = [Path(path).stem for path in df.path]
-    if df.name.duplicated().any():
-        df['name'] = df.path
+    check_columns(df, root)
+    df = with_times(end_from_duration(df, root), root)
+    df['name'] = row_names(df)
     unlabelled = [str(root.parent/path) for path in df.path[df.emotion == '']]
     df = df[df.emotion != '']
     paths = [str(root.parent/path) for path in df.path]
     df = df.assign(path=paths, label=df.emotion)
-    return reader_rows(df.drop(columns=['emotion', 'duration'], errors='ignore'), unlabelled)
+    unused = ['emotion', 'duration'] if 'start' in df else ['emotion']
+    return reader_rows(df.drop(columns=unused, errors='ignore'), unlabelled)
 
 # %% ../nbs/14_own_recordings.ipynb #6df3748c
 def _manifest_table(path:Path)->pd.DataFrame:

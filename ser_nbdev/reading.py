@@ -19,6 +19,8 @@ from .labels import AS_THEY_ARE, SYNONYMS, CorpusError, as_written, meaning_of
 from .limits import LimitError, check_amount, check_cells, unpacked_bytes
 from .opening import duration
 from .sound_files import has_audio_ending, readable_endings
+from .parts import (
+    check_columns, check_durations, check_one_label, durations_of_rows, with_times)
 
 # %% ../nbs/11_reading.ipynb #3962f03f
 @dataclass(frozen=True)
@@ -155,8 +157,11 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
                  labels:dict|str=None # your own: from `own_labels`
                 )->pd.DataFrame:   # the corpus table, index `name`, sorted
     "Translate the labels, fill what is not known, measure the durations."
+    raw = with_times(raw, corpus.name)
+    check_columns(raw, corpus.name)
     emotion = emotions_of(raw, corpus, labels or {})
     _check_names_differ(raw, corpus)
+    check_one_label(raw, corpus.name)
     unknown = [
         column for column in ('speaker', 'session', 'gender', 'text')
         if column not in raw]
@@ -164,7 +169,7 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
         emotion=emotion, **dict.fromkeys(unknown, ''))
     # an é may be one character or two; either way it is the same person
     df['speaker'] = df.speaker.str.normalize('NFC')
-    df['duration'] = [duration(path) for path in df.path]
+    df['duration'] = _durations(raw, corpus)
     df.attrs = {}
     more = [
         column for column in df if column not in [*COLUMNS, 'name', 'label']]
@@ -172,6 +177,14 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
     return df.set_index('name').sort_index()[COLUMNS + more]
 
 # %% ../nbs/11_reading.ipynb #791e8be3
+def _durations(raw:pd.DataFrame, corpus:Corpus)->list:
+    "Seconds of each row; a file with many rows is opened once."
+    seconds = {path: duration(path) for path in set(raw.path)}
+    measured = durations_of_rows(raw, [seconds[path] for path in raw.path], corpus.name)
+    if 'duration' in raw:
+        check_durations(raw, measured, corpus.name)
+    return measured
+
 def emotions_of(raw:pd.DataFrame, # a reader's rows
                 corpus:Corpus,    # its registry entry
                 labels:dict|str   # from `own_labels`; an empty dict: the corpus' own
