@@ -18,7 +18,7 @@ from .keras_setup import ATTENTION
 @dataclass(frozen=True)
 class InputConfig:
     "What a model sees of each frame."
-    features:str = 'mfcc20'    # feature set: mfcc20, lld32 or lld43
+    features:str = 'mfcc20'    # feature set: mfcc20, lld32, lld43, whisper_base, a sum
     normalise:str = 'global'   # statistics: global (training rows), speaker (own) or none
 
     def __post_init__(self): check_config(self)

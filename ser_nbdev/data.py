@@ -49,7 +49,7 @@ def with_labels(frame:pd.DataFrame, # corpus table
 # %% ../nbs/25_data.ipynb #921ddd37
 def load_features(corpus:str,          # name in `CORPORA`
                   root:str|Path,       # its folder
-                  features:str,        # feature set
+                  features:str,        # name of a feature set, or a set
                   out:str|Path,        # folder for the feature store
                   labels:str='six',    # label set: six, four, seed7 or all
                   jobs:int=None,       # processes that extract (default: as many as it is worth)
@@ -75,6 +75,7 @@ class Rows:
         self.rows = np.asarray(rows)
         self.lengths = store.lengths[rows]
         self.features, self.fingerprint = store.features, store.fingerprint
+        self.facts, self.frame_step = store.facts, store.frame_step
         self.trim_db, self.sources = store.trim_db, store.sources
 
     def __len__(self): return len(self.rows)

@@ -137,7 +137,8 @@ def described_run(config:TrainConfig, # how to train
             name=config.features,
             fingerprint=getattr(features, 'fingerprint', None),
             n_features=int(features[0].shape[1]),
-            trim_db=getattr(features, 'trim_db', None)),
+            trim_db=getattr(features, 'trim_db', None),
+            **getattr(features, 'facts', {})),
         recordings=data_hash(features, frame, fold),
         cmvn=cmvn and cmvn.to_dict(),
         versions=dict(
