@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['CORPORA', 'FINDINGS', 'known_corpus', 'registry', 'read_corpus', 'read_with_unlabelled', 'Report', 'as_json',
-           'listen_to', 'validate', 'report_table', 'emotion_palette', 'plot_balance', 'plot_durations',
-           'plot_dialogues', 'corpora_answer']
+           'listen_to', 'validate', 'report_table', 'plot_balance', 'plot_durations', 'plot_dialogues',
+           'corpora_answer']
 
 # %% ../nbs/16_corpora.ipynb #20a5903e
 import hashlib, json, os, warnings
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +16,11 @@ import numpy as np, pandas as pd
 from .acted import ACTED
 from .iemocap import IEMOCAP
 from .labels import (
-    COLOURS, EMOTIONS, FOUR, SIX, CorpusError, in_vocabulary_order)
+    EMOTIONS, FOUR, LABEL_SETS, SIX, CorpusError, emotion_name, emotion_palette,
+    in_vocabulary_order, own_labels, relabel)
 from .own_recordings import FOLDER, MANIFEST
 from .reading import Corpus, corpus_table
+from .selection import keep_where
 
 # %% ../nbs/16_corpora.ipynb #05065653
 if TYPE_CHECKING:
@@ -52,24 +53,34 @@ def registry()->pd.DataFrame: # a row for each corpus
 # %% ../nbs/16_corpora.ipynb #5f8d9940
 def read_corpus(name:str,        # key in `CORPORA`
                 root:str|Path,   # the corpus' folder (for a manifest: its file)
-                **kwargs         # what this reader takes besides
+                **kwargs         # `labels` and `where`, and what this reader takes besides
                )->pd.DataFrame:  # one row per utterance, index `name`, columns `COLUMNS` and more
     "A corpus as a table; what is missing is warned of."
     df, unlabelled = read_with_unlabelled(name, root, **kwargs)
     unreadable = int(df.duration.isna().sum())
     if unreadable or unlabelled:
+        some = _some_paths(unlabelled, root)
         warnings.warn(f"{name}: {unreadable} labelled utterances have no readable recording, "
-                      f"{len(unlabelled)} recordings have no label; "
+                      f"{len(unlabelled)} recordings have no label{some}; "
                       f"validate({name!r}, root) names them", stacklevel=2)
     return df
 
+def _some_paths(paths:list, root)->str:
+    "The first three, in parentheses."
+    shown = [os.path.relpath(path, root) for path in paths[:3]]
+    more = ' …' if len(paths) > 3 else ''
+    return f' ({", ".join(shown)}{more})' if paths else ''
+
 # %% ../nbs/16_corpora.ipynb #1a7f1ab1
-def read_with_unlabelled(name:str,      # key in `CORPORA`
-                         root:str|Path, # the corpus' folder
-                         **kwargs       # what this reader takes besides
+def read_with_unlabelled(name:str,        # key in `CORPORA`
+                         root:str|Path,   # the corpus' folder
+                         labels=None,     # a label set, or your own: see `own_labels`
+                         where:str=None,  # keep the rows for which this holds: see `keep_where`
+                         **kwargs         # what this reader takes besides
                         )->tuple[pd.DataFrame,list[str]]: # table; recordings without a label
     "What `read_corpus` gives, and the recordings that it leaves out."
     corpus = known_corpus(name)
+    own = own_labels(labels)
     root = Path(root)
     remedy = f"give what holds {corpus.tree}"
     if corpus.url:
@@ -79,7 +90,36 @@ def read_with_unlabelled(name:str,      # key in `CORPORA`
     raw = corpus.read(root, **kwargs)
     if not len(raw):
         raise CorpusError(f"{name}: nothing to read in {root}; {remedy}")
-    return corpus_table(raw, corpus), raw.attrs.get('unlabelled', [])
+    df = corpus_table(raw, corpus, own)
+    shown = 'your labels' if isinstance(labels, dict) else Path(labels or '').name
+    _say_dropped(f'{name}: {shown} leave out', len(raw), len(df))
+    df = _chosen_rows(df, name, None if own else labels, where)
+    asked = dict(labels=own or labels, where=where, **kwargs)
+    asked = {key: value for key, value in asked.items() if value}
+    if asked:
+        df.attrs['read'] = asked
+    return df, raw.attrs.get('unlabelled', [])
+
+# %% ../nbs/16_corpora.ipynb #63a93ef6
+def _chosen_rows(df, name:str, labels:str, where:str)->pd.DataFrame:
+    "The rows that a label set and an expression keep; what is left out is counted."
+    for keep, by in ((where, keep_where), (labels, _in_label_set)):
+        if keep:
+            kept = by(df, keep)
+            _say_dropped(f'{name}: {keep!r} leaves out', len(df), len(kept))
+            df = kept
+    return df
+
+def _in_label_set(df, labels:str)->pd.DataFrame:
+    "The rows of one of the papers' label sets."
+    return relabel(df, LABEL_SETS[labels])
+
+def _say_dropped(what:str, before:int, after:int):
+    "Warn of rows that are left out on purpose."
+    if not after:
+        raise CorpusError(f'{what} all {before} utterances')
+    if after < before:
+        warnings.warn(f'{what} {before - after} of {before} utterances', stacklevel=4)
 
 # %% ../nbs/16_corpora.ipynb #04ad8f84
 @dataclass
@@ -90,6 +130,8 @@ class Report:
     expected:dict        # the same in the full release; empty where it varies
     speakers:dict        # found, expected
     hours:float          # of labelled audio
+    lengths:dict         # s: median, 99th percentile, longest
+    much_longer:dict     # utterance -> s, where that is over ten medians; longest first
     sampling_rates:dict  # Hz -> files
     missing:list         # utterances with a label and no recording
     unlabelled:list      # recordings with no label
@@ -128,11 +170,12 @@ def listen_to(path:str|Path # of a recording
 def validate(name:str,        # key in `CORPORA`
              root:str|Path,   # the corpus' folder
              audio:bool=True, # listen to every file; False: labels and headers only
-             **kwargs         # what this reader takes besides
+             **kwargs         # `labels` and `where`, and what this reader takes besides
             )->Report:
     "Compare a copy with what is published of the corpus, and listen to it."
     corpus = known_corpus(name)
     df, unlabelled = read_with_unlabelled(name, root, **kwargs)
+    whole = not kwargs.get('where') and not kwargs.get('labels')
     present = df[[Path(path).is_file() for path in df.path]]
     if audio:
         heard = _listen_to_all(present.path)
@@ -140,11 +183,12 @@ def validate(name:str,        # key in `CORPORA`
         heard = dict.fromkeys(present.index[present.duration.isna()])
     return Report(
         corpus=name, counts=df.emotion.value_counts().to_dict(),
-        expected=corpus.expected,
+        expected=corpus.expected if whole else {},
         speakers=dict(
             found=df.speaker[df.speaker != ''].nunique(),
-            expected=corpus.speakers),
+            expected=corpus.speakers if whole else 0),
         hours=df.duration.sum()/3600,
+        **_lengths_found(df.duration.dropna()),
         missing=list(df.index.difference(present.index)),
         unlabelled=[os.path.relpath(path, root) for path in unlabelled],
         unreadable=[name for name, sound in heard.items() if sound is None],
@@ -157,6 +201,16 @@ def _listen_to_all(paths:pd.Series)->dict:
     bar = tqdm(paths.items(), total=len(paths), leave=False, desc='listening',
                disable=bool(os.environ.get('TQDM_DISABLE')))
     return {name: listen_to(path) for name, path in bar}
+
+def _lengths_found(duration:pd.Series)->dict:
+    "Fields of a report that come from the durations, s."
+    if not len(duration):
+        return dict(lengths={}, much_longer={})
+    median, most = duration.quantile([.5, .99], interpolation='lower')
+    outliers = duration[duration > 10*median].sort_values(ascending=False)
+    return dict(
+        lengths=dict(median=median, percentile_99=most, longest=duration.max()),
+        much_longer=outliers.to_dict())
 
 def _findings(heard:dict)->dict:
     "Fields of a report that come from the sound."
@@ -178,20 +232,21 @@ def report_table(r:Report        # from `validate`
     compared = [
         ('utterances', sum(r.counts.values()), sum(r.expected.values()))]
     compared += [
-        (f'{code} ({name})', r.counts.get(code, 0), r.expected.get(code, 0))
-        for code, name in EMOTIONS.items()
-        if code in r.counts or code in r.expected]
+        (_code_and_name(code), r.counts.get(code, 0), r.expected.get(code, 0))
+        for code in in_vocabulary_order([*r.counts, *r.expected])]
     compared += [
         (
             f'in {title}', _count_in(labels, r.counts),
             _count_in(labels, r.expected))
-        for title, labels in dict(SIX=SIX, FOUR=FOUR).items()]
+        for title, labels in dict(SIX=SIX, FOUR=FOUR).items()
+        if set(r.counts) <= set(EMOTIONS)]
     compared += [('speakers', r.speakers['found'], r.speakers['expected'])]
     rows = [_compared_row(*row) for row in compared]
     rates = ', '.join(
         f'{rate} Hz: {n}' for rate, n in r.sampling_rates.items())
     rows += [
-        ('hours', f'{r.hours:.2f}', '', ''), ('sampling rates', rates, '', '')]
+        ('hours', f'{r.hours:.2f}', '', ''), _lengths_row(r),
+        ('sampling rates', rates, '', '')]
     rows += [_listed_row(what, getattr(r, what)) for what in FINDINGS]
     return pd.DataFrame(
         rows, columns=['check', 'found', 'expected', 'remark']
@@ -200,6 +255,10 @@ def report_table(r:Report        # from `validate`
 # %% ../nbs/16_corpora.ipynb #fd22c2c5
 FINDINGS = (
     'missing', 'unlabelled', 'unreadable', 'duplicates', 'clipped', 'silent')
+
+def _code_and_name(code:str)->str:
+    "Such as `ang (angry)`; a class of one's own is its own name."
+    return f'{code} ({EMOTIONS[code]})' if code in EMOTIONS else code
 
 def _count_in(labels:dict, counts:dict)->int:
     "Utterances that a label set keeps."
@@ -210,6 +269,14 @@ def _compared_row(check:str, found:int, expected:int)->tuple:
     differs = expected and found != expected
     return check, found, expected or '', 'differs' if differs else ''
 
+def _lengths_row(r:Report)->tuple:
+    "Median, 99th percentile and longest, and which ones are far longer."
+    found = ', '.join(f'{seconds:.1f}' for seconds in r.lengths.values())
+    names = [f'{name} ({s:.0f} s)' for name, s in r.much_longer.items()]
+    _, n, _, named = _listed_row('', names)
+    remark = f'{n} longer than ten medians: {named}' if n else ''
+    return 'seconds: median, 99%, longest', found, '', remark
+
 def _listed_row(check:str, found:list)->tuple:
     "A row of findings, the first three by name; groups of names are equal recordings."
     names = [' = '.join(x) if isinstance(x, list) else x for x in found]
@@ -217,11 +284,6 @@ def _listed_row(check:str, found:list)->tuple:
     return check, len(names), 0, ', '.join(names[:3]) + more
 
 # %% ../nbs/16_corpora.ipynb #e97e873e
-def emotion_palette(emotions:Iterable # codes, or labels of your own
-                   )->dict:           # code -> colour, in the vocabulary's order
-    "Colours of the emotions for seaborn; labels of your own are grey."
-    return {code: COLOURS.get(code, '#B0B0B0') for code in in_vocabulary_order(emotions)}
-
 def plot_balance(df:pd.DataFrame, # a corpus table
                  ax:'Axes'=None   # axes to draw on
                 )->'Axes':        # the axes
@@ -242,7 +304,7 @@ def _name_emotions(legend # of seaborn, with codes
                  ):
     "Names in place of codes."
     for text in legend.get_texts():
-        text.set_text(EMOTIONS.get(text.get_text(), text.get_text()))
+        text.set_text(emotion_name(text.get_text()))
 
 # %% ../nbs/16_corpora.ipynb #39189a6c
 def plot_durations(df:pd.DataFrame, # a corpus table
@@ -255,7 +317,7 @@ def plot_durations(df:pd.DataFrame, # a corpus table
     medians = df.groupby('emotion').duration.median()
     bins = np.linspace(0, df.duration.max(), 21)
     for code, colour in palette.items():
-        label = f'{EMOTIONS.get(code, code)}, median {medians[code]:.1f} s'
+        label = f'{emotion_name(code)}, median {medians[code]:.1f} s'
         sns.histplot(
             df.duration[df.emotion == code], bins=bins, stat='density',
             element='step', fill=False, color=colour, linewidth=1.8,
@@ -290,12 +352,15 @@ def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
 def corpora_answer(name:str=None,   # key in `CORPORA`; None: all of them
                    root:str=None,   # the corpus' folder (or file), to be checked
                    audio:bool=True, # listen to every file; False: labels and headers only
+                   **kwargs         # for the reader: `labels`, `where`, …
                   )->tuple[str,dict]: # for people, for programs
     "What is known of corpora, or of a copy of one."
     if root and not name:
         raise CorpusError(f'{root}: say with --corpus which corpus this is')
+    if kwargs and not root:
+        raise CorpusError(f'{", ".join(kwargs)}: for a copy of a corpus; add --root PATH')
     if root:
-        report = validate(name, root, audio)
+        report = validate(name, root, audio, **kwargs)
         return report_table(report).to_string(), asdict(report)
     if not name:
         everything = {

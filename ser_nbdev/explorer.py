@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .audio import SR, AudioError
 from .features import HOP, mfcc
 from .files import plain_text
-from .labels import COLOURS, EMOTIONS
+from .labels import EMOTIONS, emotion_palette
 from .recognizer import Prediction, Recognizer, read_utterance
 from .timeline import one_line, quiet_png
 
@@ -46,7 +46,7 @@ def _draw_mfcc(ax, y):
 def _draw_attention(ax, prediction):
     "Attention in the label's colour, as a multiple of the mean."
     relative = prediction.attention*len(prediction.attention)
-    colour = COLOURS.get(prediction.label, 'black')
+    colour = emotion_palette(prediction.probabilities)[prediction.label]
     ax.fill_between(prediction.times, relative, color=colour, alpha=.3, lw=0)
     ax.plot(prediction.times, relative, color='black', lw=1.8)
     ax.set(ylabel='attention (1: even)', ylim=(0, None))

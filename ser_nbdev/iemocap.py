@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 import pandas as pd
 from .labels import CorpusError
+from .limits import check_amount, read_bytes
 from .reading import Corpus, audio_files, reader_rows
 
 # %% ../nbs/12_iemocap.ipynb #86f29823
@@ -22,7 +23,7 @@ TURN = (
 def turn_columns(name:str # of an utterance
                 )->dict:  # speaker, session, gender …; empty if it is no turn
     "What the name of a turn tells; the speaker is the one whose turn it is."
-    turn = re.fullmatch(TURN, name, re.ASCII)
+    turn = len(name) < 256 and re.fullmatch(TURN, name, re.ASCII)
     if not turn:
         return {}
     return dict(
@@ -47,7 +48,7 @@ def parse_utterance(line:str,  # one line, without blanks around it
                     where:str  # file and line number, for messages
                    )->dict:    # name, label, what the name tells, start and end in s, three ratings
     "One utterance line, as a whole or not at all."
-    found = UTTERANCE.fullmatch(line)
+    found = len(line) < 1000 and UTTERANCE.fullmatch(line)
     if not found:
         raise CorpusError(f"{where}: not an utterance line: {line[:60]!r}; "
                           f"compare with the release")
@@ -68,6 +69,7 @@ def parse_utterance(line:str,  # one line, without blanks around it
 def lines_of(data:bytes    # content of a file
             )->list[str]:  # its lines, without their ends
     "Lines of a text in Latin-1."
+    check_amount(data.count(b'\n') + data.count(b'\r'), 'label_lines', 'label file')
     return re.split(r'\r\n|\r|\n', data.decode('latin-1'))
 
 def is_utterance(line:str # of a label file, without blanks around it
@@ -138,9 +140,10 @@ def session_rows(session:Path,   # folder of one session
         if file.name.startswith('._'):
             continue
         transcription = session/'dialog'/'transcriptions'/file.name
-        texts = parse_transcription(
-            transcription.read_bytes()) if transcription.exists() else {}
-        for turn in parse_emo_evaluation(file.read_bytes(), file):
+        texts = {}
+        if transcription.exists():
+            texts = parse_transcription(read_bytes(transcription, 'label_file'))
+        for turn in parse_emo_evaluation(read_bytes(file, 'label_file'), file):
             name = turn['name']
             usual = session/'sentences'/'wav'/turn['dialogue']/f'{name}.wav'
             path = recordings.pop(name, usual)

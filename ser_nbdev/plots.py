@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
-from .labels import COLOURS, EMOTIONS
+from .labels import emotion_name, emotion_palette
 from .metrics import confusion, ece, reliability
 from .statistics import rank_correlation, speaker_uar
 from .comparison import Comparison
@@ -178,7 +178,7 @@ def plot_confusion(predictions:pd.DataFrame, # columns truth and predicted
     counts = confusion(predictions.truth, predictions.predicted, classes)
     share = counts/counts.sum(1, keepdims=True).clip(1)
     text = [[f'{s:.0%}\n{n}' for s, n in zip(*row)] for row in zip(share, counts)]
-    names = [EMOTIONS.get(c, c) for c in classes]
+    names = [emotion_name(code) for code in classes]
     ax = new_axes(4.4, 3.8) if ax is None else ax
     sns.heatmap(share, vmin=0, vmax=1, cmap='Blues', annot=np.array(text), fmt='', cbar=False,
                 square=True, xticklabels=names, yticklabels=names, annot_kws=dict(fontsize=8),
@@ -270,11 +270,11 @@ def plot_people(t:pd.DataFrame, # columns speaker, truth, model, people: see `be
 
 def emotion_names(codes):
     "Their names; an unknown code is its own name."
-    return [EMOTIONS.get(code, code) for code in codes]
+    return [emotion_name(code) for code in codes]
 
 def palette_of(codes):
-    "The colour of each emotion that occurs, by name; unknown ones are black."
-    return {EMOTIONS.get(code, code): COLOURS.get(code, 'black') for code in sorted(set(codes))}
+    "The colour of each class that occurs, by name."
+    return {emotion_name(code): colour for code, colour in emotion_palette(codes).items()}
 
 def correlation_text(t, within=None):
     "Such as +0.20 [+0.05, +0.34]."
@@ -327,7 +327,7 @@ def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attentio
             if len(found):
                 plot_found(found.iloc[0], paths, pair)
             else:
-                plot_nothing(f'{EMOTIONS[emotion]}: no {kind}', pair)
+                plot_nothing(f'{emotion_name(emotion)}: no {kind}', pair)
     label_outer_axes(axs[0, 0].figure)
     return axs[0, 0].figure
 
@@ -335,12 +335,12 @@ def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attentio
 def plot_found(utterance, paths, pair):
     "One utterance on its pair of axes."
     from ser_nbdev.audio import load_audio
-    title = f'{utterance["name"]}: {EMOTIONS[utterance.truth]}'
+    title = f'{utterance["name"]}: {emotion_name(utterance.truth)}'
     if utterance.predicted != utterance.truth:
-        title += f', predicted {EMOTIONS[utterance.predicted]}'
+        title += f', predicted {emotion_name(utterance.predicted)}'
     y = load_audio(paths[utterance['name']])
     plot_attention(
-        y, utterance.attention, title, COLOURS[utterance.truth], pair)
+        y, utterance.attention, title, emotion_palette([utterance.truth])[utterance.truth], pair)
     pair[0].tick_params(labelbottom=False)
 
 def plot_nothing(title, pair):

@@ -12,7 +12,7 @@ import hashlib, operator, os, warnings
 from collections.abc import Iterable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
@@ -46,9 +46,7 @@ class FeatureStore:
                 'what is finished is kept')
         with damage_named(index):
             self.index, self.about = open_table(index)
-            for k in (
-                    'features', 'version', 'fingerprint', 'columns', 'trim_db'
-            ):
+            for k in ('features', 'version', 'fingerprint', 'columns', 'trim_db'):
                 setattr(self, k, self.about[k])
             self.dtype = np.dtype(self.about['dtype'])
             self.shards = [self.path/'shards'/s for s in self.about['shards']]
@@ -56,18 +54,21 @@ class FeatureStore:
                 self.index[c].to_numpy() for c in ('n_frames', 'shard', 'row')]
             self.lengths, self.shard_of, self.row_of = columns
         check_features(self, features)
-        self.open_shard = lru_cache(256)(open_shard)
+        self.open_shard = lru_cache(256)(partial(open_shard, kind=self.about))
 
     @cached_property
     def frame(self)->pd.DataFrame: # index `name`
         "The corpus table with `n_frames`."
-        return self.index.drop_columns(INDEX_COLUMNS[1:]).to_pandas().set_index('name')
+        frame = self.index.drop_columns(INDEX_COLUMNS[1:]).to_pandas().set_index('name')
+        frame.attrs = {'read': self.about['read']} if 'read' in self.about else {}
+        return frame
 
 # %% ../nbs/24_store.ipynb #054882ea
 def check_features(store:FeatureStore, features):
     "Refuse a store of another feature set, or of another version of it."
     expected = FEATURE_SETS.get(store.features) if features is None else feature_set(features)
-    if expected and expected.fingerprint!=store.fingerprint:
+    if expected and (expected.fingerprint, list(expected.columns)) != (
+            store.fingerprint, store.columns):
         identity = expected.facts.get('identity')
         known_as = ', '.join(filter(None, (expected.fingerprint, identity)))
         raise StoreError(
@@ -98,7 +99,10 @@ def __getitem__(self:FeatureStore,
     shard, row = self.shards[self.shard_of[operator.index(i)]], self.row_of[i]
     with damage_named(self.path/'index.arrow'):
         offsets, x = self.open_shard(shard)
-    return x[offsets[row]:offsets[row+1]]
+        begin, end = offsets[row:row+2]
+        if end-begin != self.lengths[i]:
+            raise ValueError(f'{shard.name} has {end-begin} frames, not {self.lengths[i]}')
+    return x[begin:end]
 
 @patch
 def __reduce__(self:FeatureStore): return FeatureStore, (self.path,)
@@ -199,6 +203,8 @@ def finish_store(table:pd.DataFrame, done:list, features:FeatureSet, kind:dict,
             f'{out}: none of {len(table)} recordings gave features; '
             f'the first, {failures[0][1]}: {failures[0][2]}')
     about = kind | dict(shards=shards, failures=failures)
+    if table.attrs.get('read'): # labels and rows that were asked for
+        about['read'] = table.attrs['read']
     write_table(out/'index.arrow', index_table(table, rows), about)
     report = pd.DataFrame(failures, columns=['name', 'path', 'reason'])
     with whole_file(out/'report.csv') as f:

@@ -21,7 +21,8 @@ import pandas as pd
 from .comparison import Comparison
 from .config import OLD_RECIPES, TrainConfig
 from .console import usual_split
-from .data import corpus_root, load_features, reader_options
+from .data import (
+    check_lengths, corpus_root, load_features, reader_options)
 from .files import folder_name
 from .folds import folds
 from .labels import CorpusError, in_vocabulary_order
@@ -182,7 +183,7 @@ def command_of(typed:dict # options that were typed
             continue
         if name == 'learning_rates':
             value = ','.join(f'{rate:g}' for rate in value)
-        if name == 'root' and Path(value).is_absolute():
+        if name in ('root', 'labels') and Path(value).is_absolute():
             value = Path(value).name
         words += [f'--{name}', str(value)]
     return shlex.join(words)
@@ -208,7 +209,7 @@ def planned_run(options, run, labels):
     if labels != 'six':
         typed['labels'] = labels
     first = FIRST if options['corpus'] == 'demo' and not run and 'recipe' not in options else {}
-    tag = [options['corpus'], labels if labels != 'six' else None, run]
+    tag = [options['corpus'], Path(labels).stem if labels != 'six' else None, run]
     return {
         **DEFAULTS, **first, **RUNS.get(run, {}), **typed, 'labels': labels,
         'tag': '-'.join(part for part in tag if part),
@@ -290,7 +291,8 @@ def same_recipe(kept, config):
     )
 
 # %% ../nbs/44_study.ipynb #4343c232
-CONFIG_OPTIONS = ('features', 'normalise', 'epochs', 'patience', 'schedule')
+CONFIG_OPTIONS = (
+    'features', 'normalise', 'max_frames', 'epochs', 'patience', 'schedule')
 
 def study_config(options:dict # of `planned_runs`
                 )->TrainConfig:
@@ -321,11 +323,12 @@ def run_study(options:dict,     # from `planned_runs`
     from ser_nbdev.report import write_report
     config = study_config(options)
     name, root = corpus_root(options['corpus'], options.get('root'))
-    reader = reader_options(name, options.get('speaker'))
+    reader = reader_options(name, *map(options.get, ('speaker', 'pattern', 'where')))
     with alone(out):
         folder = out/f'features-{config.features}'
         store, frame = load_features(
             name, root, config.features, folder, options['labels'], **reader)
+        check_lengths(store, frame, config.longest_frames)
         made = study_folds(frame, name, options)
         if record:
             check_record(record, config, frame, made, options)

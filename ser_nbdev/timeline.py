@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
-import numpy as np, pandas as pd, soundfile, soxr
+import numpy as np, pandas as pd, soxr
 from fastcore.basics import patch
-from .audio import SR, AudioError, check_sampling_rate
+from .audio import SR, AudioError, check_sampling_rate, mean_of, used_channels
 from .files import printable
-from .labels import COLOURS, EMOTIONS
+from .labels import emotion_name, emotion_palette
+from .opening import cut_note, open_sound
 from .plots import figure_png
 from .reading import AUDIO, audio_files
-from ser_nbdev.recognizer import (
-    LONGEST, Recognizer, open_recording, or_raise, promised_seconds,
-    warn_if_cut_short)
+from .recognizer import (
+    LONGEST, Recognizer, or_raise)
 
 # %% ../nbs/52_timeline.ipynb #3785e192
 if TYPE_CHECKING:
@@ -116,20 +116,6 @@ def stream(self:Recognizer,
     "Score each window as soon as its last sample has come."
     return self._score_windows(chunks, sr, window, hop, batch_size=1)
 
-# %% ../nbs/52_timeline.ipynb #53363d04
-def _blocks_of(f, path, seconds=10):
-    "Samples of an open recording, some seconds at a time."
-    try:
-        while len(
-                block := f.read(
-                    seconds*f.samplerate, dtype='float32', always_2d=True)):
-            yield block
-    except soundfile.SoundFileError as e:
-        at = f.tell()/f.samplerate
-        raise AudioError(
-            f'{path}: damaged after {at:.1f} s ({e}); mend or remove it'
-        ) from e
-
 # %% ../nbs/52_timeline.ipynb #4b4aa24a
 @patch
 def timeline(self:Recognizer,
@@ -139,9 +125,11 @@ def timeline(self:Recognizer,
              batch_size:int=64, # windows in a batch
             )->pd.DataFrame:    # per window: start and end in s, label, each class' probability
     "Score a recording window by window."
-    with open_recording(path) as f:
+    with open_sound(path) as sound:
+        used, notes = used_channels(sound)
+        chunks = (mean_of(block, used) for block in sound.blocks())
         scored = self._score_windows(
-            _blocks_of(f, path), f.samplerate, window, hop, batch_size)
+            chunks, sound.samplerate, window, hop, batch_size)
         rows = [
             (start, end, p.label, *p.probabilities.values())
             for start,end,p in scored]
@@ -149,8 +137,9 @@ def timeline(self:Recognizer,
             raise AudioError(
                 f'{path}: no samples can be read: it is empty, cut short, or its '
                 'header was never finished; mend or remove it')
-        end = rows[-1][1]
-        warn_if_cut_short(path, promised_seconds(f, path), end)
+        cut = cut_note(sound, rows[-1][1])
+    for note in [cut, *notes] if cut else notes:
+        warnings.warn(f'{path}: {note}', stacklevel=2)
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
 # %% ../nbs/52_timeline.ipynb #2856bddc
@@ -201,9 +190,9 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=[6, 1])
     _stack_probabilities(above, timeline)
     above.set_title(title, parse_math=False)
+    palette = emotion_palette(timeline.columns[3:])
     for s in segments(timeline).itertuples():
-        below.axvspan(
-            s.start, s.end, color=COLOURS.get(s.label, '#7F7F7F'), lw=0)
+        below.axvspan(s.start, s.end, color=palette.get(s.label, '#7F7F7F'), lw=0)
     limits = timeline.start.iloc[0], timeline.end.iloc[-1]
     below.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=limits)
     return fig
@@ -215,8 +204,8 @@ def _stack_probabilities(ax, timeline):
     times = [timeline.start.iloc[0], *centres, timeline.end.iloc[-1]]
     ax.stackplot(
         times, *[np.pad(timeline[code], 1, mode='edge') for code in codes],
-        lw=0, labels=[EMOTIONS.get(code, code) for code in codes],
-        colors=[COLOURS.get(code, '#7F7F7F') for code in codes])
+        lw=0, labels=[emotion_name(code) for code in codes],
+        colors=[emotion_palette(codes)[code] for code in codes])
     ax.set(ylabel='probability', ylim=(0, 1))
     ax.legend(
         loc='center left', bbox_to_anchor=(1, .5), frameon=False, reverse=True)
@@ -262,7 +251,7 @@ def _recordings_in(folder, complain):
     "The recordings in a folder; complains of those whose names cannot be read."
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        found = audio_files(Path(folder), AUDIO)
+        found = audio_files(Path(folder))
     for w in caught:
         complain(w.message)
     if not found:
@@ -295,7 +284,7 @@ class _TableOutput:
         print(f'{"emotion":<12} {columns}  recording', file=self.out)
 
     def row(self, name, prediction):
-        label = EMOTIONS.get(prediction.label, prediction.label)
+        label = emotion_name(prediction.label)
         values = ' '.join(
             f'{p:5.2f}' for p in prediction.probabilities.values())
         print(f'{label:<12} {values}  {one_line(name)}', file=self.out)
