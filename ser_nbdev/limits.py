@@ -6,7 +6,7 @@
 __all__ = ['LIMITS_VARIABLE', 'MOST', 'BLOCK', 'UNPACKERS', 'MAX_DIRECTORY', 'LimitError', 'most', 'check_amount',
            'check_regular', 'regular_file', 'counted_bytes', 'read_bytes', 'json_content', 'read_json', 'XzFile',
            'zstd_file', 'unpacked_bytes', 'opened_zip', 'member_bytes', 'only_member', 'array_content', 'read_arrays',
-           'csv_content']
+           'csv_content', 'check_cells']
 
 # %% ../nbs/05_limits.ipynb #e45224e2
 import bz2, csv, gzip, io, json, lzma, os, stat, zipfile
@@ -243,8 +243,16 @@ def csv_content(path:str|Path, # of a table as text, packed or not
                )->io.BytesIO:  # for `pandas.read_csv`
     "The content of a CSV file, if it holds no more than a table may."
     content = unpacked_bytes(path)
-    width = _heading_width(content, sep, quoting)
-    check_amount(width, 'columns', path)
-    lines = content.count(b'\n') + content.count(b'\r')
-    check_amount(max(lines*width, content.count(sep.encode())), 'cells', path)
+    check_cells(content, sep, quoting, path)
     return io.BytesIO(content)
+
+def check_cells(content:bytes, # of a table in UTF-8
+                sep:str,       # between the columns
+                quoting:int,   # as of `csv`; 3: quotes mean nothing
+                name:object    # of the file, for the message
+               ):
+    "Refuse a table of too many columns or cells."
+    width = _heading_width(content, sep, quoting)
+    check_amount(width, 'columns', name)
+    lines = content.count(b'\n') + content.count(b'\r')
+    check_amount(max(lines*width, content.count(sep.encode())), 'cells', name)

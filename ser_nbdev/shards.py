@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SHARD_NAME', 'KIND', 'LAST_INDEX', 'StoreError', 'checked_trim', 'store_kind', 'kind_in_words', 'source_identity',
-           'frames_of', 'table_digest', 'write_table', 'damage_named', 'check_content', 'check_index', 'open_table',
-           'write_shard', 'open_shard', 'shard_summary', 'shard_path', 'indexed_shards', 'features_at_hand', 'Failure',
-           'failure_of', 'attempt', 'in_dtype', 'recording_features', 'identified', 'extracted', 'make_shard']
+           'part_identity', 'frames_of', 'table_digest', 'write_table', 'damage_named', 'check_content', 'check_index',
+           'open_table', 'write_shard', 'open_shard', 'shard_summary', 'shard_path', 'indexed_shards',
+           'features_at_hand', 'Failure', 'failure_of', 'attempt', 'in_dtype', 'recording_features', 'identified',
+           'extracted', 'make_shard']
 
 # %% ../nbs/24_shards.ipynb #cb0e9ee7
 import errno, hashlib, json, os, re
@@ -17,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
-from .audio import AudioError, read_recording, trim_silence
+from .audio import SR, AudioError, read_recording, trim_silence
 from .columnar import mapped_table
 from .feature_sets import FeatureSet, extract
 from .frontends import FrontendError
 from .files import FileError, printable, whole_file
 from .limits import LimitError, check_amount, json_content, most
+from .parts import is_part
 
 # %% ../nbs/24_shards.ipynb #97ecfcf4
 class StoreError(FileError):
@@ -78,6 +80,18 @@ def source_identity(path:str|Path # of a recording
             content.update(block)
             size += len(block)
     return size, content.hexdigest()
+
+def part_identity(identity:tuple, # of the file
+                  start:float,    # of the part, s
+                  end:float       # of the part, s; infinite: to the end
+                 )->tuple[int,str]: # size of the file in bytes, and a hash of content and times
+    "What tells one part of a file from another."
+    if not is_part(start, end):
+        return identity
+    size, content = identity
+    samples = [round(t*SR) if np.isfinite(t) else None for t in (start, end)]
+    what = json.dumps([content, *samples])
+    return size, hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
 
 # %% ../nbs/24_shards.ipynb #fcf90271
 def frames_of(table:pa.Table # of a shard
@@ -357,35 +371,38 @@ def in_dtype(x:np.ndarray,  # features, `(n_frames, n_features)`
         raise StoreError(f'{name}: NaN, Inf or too large for {dtype}{remedy}')
     return y
 
-def recording_features(source, features:FeatureSet, kind:dict)->np.ndarray:
-    "Read and extract one recording."
-    y = read_recording(source).samples
+def recording_features(source, times:tuple, features:FeatureSet, kind:dict)->np.ndarray:
+    "Read and extract one recording, or the part of it between two times (s)."
+    y = read_recording(source, start=times[0], end=times[1]).samples
     if kind['trim_db'] is not None:
         y = trim_silence(y, kind['trim_db'])
     return in_dtype(
         extract(y, features=features), kind['dtype'], features.name)
 
 # %% ../nbs/24_shards.ipynb #2f4a25d3
-def identified(rows:list # (name, path) of each recording
-              )->tuple:  # ((name, size, hash), path) of what can be read; (name, reason) of others
-    "Hash the recordings."
-    found, failed = [], []
-    for name, source in rows:
-        identity = attempt(source_identity, source)
+def identified(rows:list # (name, path) of each recording, or (name, path, start, end)
+              )->tuple:  # ((name, size, hash), (path, start, end)); (name, reason) of what failed
+    "Hash the recordings; a file with many of them once."
+    found, failed, of_file = [], [], {}
+    for name, source, *times in rows:
+        times = times or (0., np.inf)
+        if source not in of_file:
+            of_file[source] = attempt(source_identity, source)
+        identity = of_file[source]
         if isinstance(identity, Failure):
             failed.append((name, identity.reason))
         else:
-            found.append(((name, *identity), source))
+            found.append(((name, *part_identity(identity, *times)), (source, *times)))
     return found, failed
 
 def extracted(found:list, features:FeatureSet, kind:dict, at_hand:dict)->tuple:
     "Utterances, their features, and (name, reason) of lasting and of passing failures."
     good, arrays, lasting, passing = [], [], [], []
-    for utterance, source in found:
+    for utterance, (source, *times) in found:
         name, _, content = utterance
         x = at_hand.get(content)
         if x is None:
-            x = attempt(recording_features, source, features, kind)
+            x = attempt(recording_features, source, times, features, kind)
         if isinstance(x, Failure):
             (lasting if x.lasting else passing).append((name, x.reason))
         else:
@@ -394,7 +411,7 @@ def extracted(found:list, features:FeatureSet, kind:dict, at_hand:dict)->tuple:
     return good, arrays, lasting, passing
 
 # %% ../nbs/24_shards.ipynb #a3357da3
-def make_shard(rows:list,           # (name, path) of each recording
+def make_shard(rows:list,           # as `identified` has it
                features:FeatureSet, # feature set
                kind:dict,           # what the numbers are
                folder:Path,         # of the shards
