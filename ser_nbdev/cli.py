@@ -55,9 +55,10 @@ def ser_corpora(argv:list=None # arguments (default: the command line's)
     options = corpora_parser().parse_args(argv)
     with console('ser_corpora'):
         from ser_nbdev.corpora import as_json, corpora_answer
+        from ser_nbdev.files import shown_lines
         text, answer = corpora_answer(
             options.corpus, options.root, not options.headers, **reading_options(options))
-        print(as_json(answer) if options.json else text)
+        print(as_json(answer) if options.json else shown_lines(text))
 
 # %% ../nbs/55_cli.ipynb #acbc3c2a
 def features_parser()->ArgumentParser:
@@ -108,6 +109,7 @@ def ser_features(argv:list=None # arguments (default: the command line's)
     options = features_parser().parse_args(argv)
     start = time.perf_counter()
     with console('ser_features'):
+        from ser_nbdev.files import one_line
         check_required(options)
         store = extracted(options)
         seconds = time.perf_counter()-start
@@ -116,9 +118,7 @@ def ser_features(argv:list=None # arguments (default: the command line's)
             f'{options.out}: {store}; {audio/60:.1f} min of audio in {seconds:.1f} s, '
             f'{audio/seconds:.0f} times real time')
         for failure in store.failures.itertuples():
-            print(
-                '  '
-                + ' '.join(f'{failure.name}: {failure.reason}'.splitlines()))
+            print('  ' + one_line(f'{failure.name}: {failure.reason}'))
 
 # %% ../nbs/55_cli.ipynb #4a9f6481
 def yes_or_no(text:str # as typed
@@ -286,7 +286,8 @@ def ser_train(argv:list=None # arguments (default: the command line's)
         if lost:
             restart_process(lost)
         import pandas as pd
-        print(pd.DataFrame(run.metrics).T.round(3).to_string())
+        from ser_nbdev.files import shown_lines
+        print(shown_lines(pd.DataFrame(run.metrics).T.round(3).to_string()))
 
 # %% ../nbs/55_cli.ipynb #c399fdff
 def compare_parser()->ArgumentParser:
@@ -372,13 +373,14 @@ def ser_predict(argv:list=None # arguments (default: the command line's)
     "Console script: score recordings."
     options = predict_options(argv)
     with console('ser_predict', then=''):
+        from ser_nbdev.files import one_line
         from ser_nbdev.recognizer import Recognizer
         from ser_nbdev.timeline import score_recordings
         known_features(vars(options))
         is_run = options.bundle and (Path(options.bundle)/'config.json').exists()
         recognizer = (Recognizer.from_run if is_run else Recognizer.load)(options.bundle)
         print('ser_predict:', recognizer.card.brief, file=sys.stderr)
-        print('ser_predict: not for', recognizer.card['not for'], file=sys.stderr)
+        print('ser_predict: not for', one_line(recognizer.card['not for']), file=sys.stderr)
         failed = score_recordings(recognizer, options.paths, options.form, options.timeline,
                                   options.windows)
     if failed:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from .bucketing import checked_rows, lengths_of
 from .corpora import CORPORA, read_corpus
+from .files import one_line
 from .folds import Fold, assert_no_leak
 from .selection import keep_where
 from .labels import (
@@ -37,7 +38,7 @@ def with_labels(frame:pd.DataFrame,   # corpus table
     kept = relabel(frame, meant_classes(frame, labels))
     left = frame.emotion.drop(kept.index).value_counts()
     if len(left):
-        counts = ', '.join(f'{label} {n}' for label, n in left.items())
+        counts = one_line(', '.join(f'{label} {n}' for label, n in left.items()))
         print(f'{left.sum()} of {len(frame)} utterances left out, '
               f'their labels are not in the set {str(labels or "six")!r}: {counts}')
     return with_two_classes(kept)

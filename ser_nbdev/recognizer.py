@@ -19,7 +19,7 @@ from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
 from .bundle import check_class_names, check_description, read_bundle, write_bundle
 from .feature_sets import extract, feature_set
-from .files import folder_name, plain_text
+from .files import folder_name, one_line, plain_text
 from .folds import folds
 from .labels import emotion_name, emotion_palette
 from .normalise import CMVN, fit_cmvn
@@ -83,7 +83,7 @@ NOT_FOR = (
 class Card(dict):
     "What to know of a recogniser: a title and a sentence each."
     def __str__(self):
-        return '\n'.join(f'{title}: {text}' for title,text in self.items())
+        return '\n'.join(one_line(f'{title}: {text}') for title,text in self.items())
 
     def _repr_markdown_(self):
         return '\n'.join(
@@ -93,7 +93,7 @@ class Card(dict):
     def brief(self)->str:
         "One line."
         titles = [t for t in self if t in ('what', 'trained on', 'score')]
-        return '; '.join(f'{t}: {self[t]}' for t in titles).rstrip('.')
+        return one_line('; '.join(f'{t}: {self[t]}' for t in titles)).rstrip('.')
 
 # %% ../nbs/51_recognizer.ipynb #a11452c0
 def _card_of_runs(runs):
@@ -166,7 +166,7 @@ class Recognizer:
 # %% ../nbs/51_recognizer.ipynb #f9203bcc
 def _finished_runs(runs):
     "Open runs, their folders, or lists of them; refuse what is not finished."
-    from ser_nbdev.runs import Run
+    from ser_nbdev.runs import Run, tell_unchecked
     flat = []
     for r in runs:
         flat += r if isinstance(r, (list, tuple)) else [r]
@@ -174,10 +174,8 @@ def _finished_runs(runs):
     if not opened:
         raise ValueError('from_run needs at least one finished run')
     for r in opened:
-        if not r.finished:
-            raise ValueError(
-                f'{r.path}: holds no finished run; '
-                'the command that began one there goes on with it')
+        r.check()
+    tell_unchecked(opened)
     return opened
 
 def _check_same_configuration(infos):
@@ -208,6 +206,10 @@ def _info_of_runs(runs, card=None):
     if not info['features']['fingerprint']:         # arrays from no store: made just now
         ours = feature_set(info['features']['name'])
         info['features'] = dict(info['features'], fingerprint=ours.fingerprint, **ours.facts)
+    try:
+        check_description(info, len(runs))
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f'{runs[0].path}: cannot be used: {e}') from None
     return info
 
 @patch(cls_method=True)
