@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['EXPECTED', 'SPLITS', 'CORPUS_HELP', 'SPEAKER_HELP', 'PATTERN_HELP', 'LABELS_HELP', 'WHERE_HELP', 'BY_HELP',
-           'FOLDS_HELP', 'error_text', 'console', 'signals_interrupt', 'unhandled_signals', 'ShownDefaults',
-           'ScriptParser', 'usual_split', 'label_choice', 'add_reader_options', 'add_corpus_options',
-           'add_fold_options', 'OldName']
+           'FOLDS_HELP', 'FEATURES_HELP', 'error_text', 'console', 'signals_interrupt', 'unhandled_signals',
+           'ShownDefaults', 'ScriptParser', 'usual_split', 'label_choice', 'add_reader_options', 'add_corpus_options',
+           'add_fold_options', 'OldName', 'add_encoder_option', 'add_features_options', 'known_features']
 
 # %% ../nbs/06_console.ipynb #b4c78ae0
 import os, signal, sys, threading, warnings
@@ -171,3 +171,33 @@ class OldName(Action):
                 ):
         print(f'{parser.prog}: {option_string} is called --{self.dest} now', file=sys.stderr)
         setattr(namespace, self.dest, value)
+
+# %% ../nbs/06_console.ipynb #e935625a
+FEATURES_HELP = ('feature set: mfcc20, lld32, lld43, whisper_base, a sum such as '
+                 'whisper_base+lld43, or package.module:name of your own')
+
+def add_encoder_option(parser:ArgumentParser # gets --encoder
+                      ):
+    "Where the encoder of a feature set is."
+    parser.add_argument('--encoder', metavar='FOLDER',
+        help='Whisper as CTranslate2 has it (default: downloaded once; '
+             'the variable SER_NBDEV_WHISPER does the same)')
+
+def add_features_options(parser:ArgumentParser, # gets --features and --encoder
+                         default:str=None,      # feature set (default: the recipe's)
+                        ):
+    "Which features, and where their encoder is."
+    note = '' if default else " (default: the recipe's)"
+    parser.add_argument('--features', default=default, help=FEATURES_HELP + note)
+    add_encoder_option(parser)
+
+def known_features(options:dict # parsed; `encoder`, and `features` or none
+                  )->str:       # name of the feature set that was typed; None
+    "Take up `--encoder`, and make a set of one's own known by its name."
+    if options.get('encoder'):
+        os.environ['SER_NBDEV_WHISPER'] = options['encoder']
+    typed = options.get('features')
+    if not typed or ':' not in typed:
+        return typed
+    from ser_nbdev.frontends import own_feature_set
+    return own_feature_set(typed).name

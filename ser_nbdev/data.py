@@ -82,7 +82,7 @@ def with_two_classes(kept:pd.DataFrame # corpus table
 # %% ../nbs/25_data.ipynb #921ddd37
 def load_features(corpus:str,          # name in `CORPORA`
                   root:str|Path,       # its folder
-                  features:str,        # feature set
+                  features:str,        # name of a feature set, or a set
                   out:str|Path,        # folder for the feature store
                   labels:str|dict=None,# a label set, or your own: see `own_labels` (default: six)
                   jobs:int=None,       # processes that extract (default: as many as it is worth)
@@ -123,6 +123,7 @@ class Rows:
         self.rows = np.asarray(rows)
         self.lengths = store.lengths[rows]
         self.features, self.fingerprint = store.features, store.fingerprint
+        self.facts, self.frame_step = store.facts, store.frame_step
         self.trim_db, self.sources = store.trim_db, store.sources
 
     def __len__(self): return len(self.rows)
