@@ -260,6 +260,7 @@ def write_shard(path:Path,       # file
     table = pa.table([*columns, frames], names=['name', 'size', 'hash', 'x'])
     write_table(path, table, kind | dict(failures=failures))
 
+# %% ../nbs/24_shards.ipynb #d9359557
 def open_shard(path:str|Path, # file
                kind:dict=None # what its numbers have to be (default: whatever it says)
               )->tuple:       # as `frames_of`
