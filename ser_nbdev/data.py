@@ -19,6 +19,7 @@ import pandas as pd
 from .bucketing import checked_rows, lengths_of
 from .copies import SAME_AUDIO, copies_in_words
 from .corpora import CORPORA, read_corpus
+from .files import one_line
 from .folds import Fold, assert_no_leak
 from .selection import keep_where
 from .labels import (
@@ -39,7 +40,7 @@ def with_labels(frame:pd.DataFrame,   # corpus table
     kept = relabel(frame, meant_classes(frame, labels))
     left = frame.emotion.drop(kept.index).value_counts()
     if len(left):
-        counts = ', '.join(f'{label} {n}' for label, n in left.items())
+        counts = one_line(', '.join(f'{label} {n}' for label, n in left.items()))
         print(f'{left.sum()} of {len(frame)} utterances left out, '
               f'their labels are not in the set {str(labels or "six")!r}: {counts}')
     return with_two_classes(kept)
@@ -83,7 +84,7 @@ def with_two_classes(kept:pd.DataFrame # corpus table
 # %% ../nbs/25_data.ipynb #921ddd37
 def load_features(corpus:str,          # name in `CORPORA`
                   root:str|Path,       # its folder
-                  features:str,        # feature set
+                  features:str,        # name of a feature set, or a set
                   out:str|Path,        # folder for the feature store
                   labels:str|dict=None,# a label set, or your own: see `own_labels` (default: six)
                   jobs:int=None,       # processes that extract (default: as many as it is worth)
@@ -124,6 +125,7 @@ class Rows:
         self.rows = np.asarray(rows)
         self.lengths = store.lengths[rows]
         self.features, self.fingerprint = store.features, store.fingerprint
+        self.facts, self.frame_step = store.facts, store.frame_step
         self.trim_db, self.sources = store.trim_db, store.sources
         self.same_audio = store.same_audio[self.rows]
 
@@ -228,13 +230,13 @@ def check_lengths(features:Sequence,      # feature store, or anything indexable
                   rows:Sequence[int]=None # which (default: all)
                  ):
     "Refuse utterances that are too long to train on in one piece, by name."
-    rows = checked_rows(rows, len(frame))
-    lengths = lengths_of(features, rows)
-    too_long = frame.index[rows[lengths>most]]
+    chosen = checked_rows(rows, len(frame))
+    lengths = lengths_of(features, chosen)
+    too_long = frame.index[chosen[lengths>most]]
     if len(too_long):
         longest, step = lengths.argmax(), .01
         if 'duration' in frame:
-            step = frame.duration.iloc[rows[longest]]/lengths[longest]
+            step = frame.duration.iloc[chosen[longest]]/lengths[longest]
         seconds = int(most*step)
         raise ValueError(
             f'too long to train on in one piece: {with_seconds(frame, too_long)}; '

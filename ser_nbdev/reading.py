@@ -168,7 +168,8 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
     df = raw.assign(
         emotion=emotion, **dict.fromkeys(unknown, ''))
     # an é may be one character or two; either way it is the same person
-    df['speaker'] = df.speaker.str.normalize('NFC')
+    for column in ('speaker', 'session', 'gender', 'text'):
+        df[column] = df[column].str.normalize('NFC')
     df['duration'] = _durations(raw, corpus)
     df.attrs = {}
     more = [
@@ -183,7 +184,7 @@ def _durations(raw:pd.DataFrame, corpus:Corpus)->list:
     measured = durations_of_rows(raw, [seconds[path] for path in raw.path], corpus.name)
     if 'duration' in raw:
         check_durations(raw, measured, corpus.name)
-    return measured
+    return list(measured)
 
 def emotions_of(raw:pd.DataFrame, # a reader's rows
                 corpus:Corpus,    # its registry entry
@@ -260,7 +261,7 @@ def reader_rows(rows:list,       # a dict for each utterance
     df.attrs['left_alone'] = left_alone or {}
     return df
 
-MISPLACED = 'have the name of another recording, which lies in its own folder, and are not the same'
+MISPLACED = 'not the same as the recording of that name in its own folder'
 
 def _one_of_a_name(first:dict, second:dict, left_alone:dict)->dict:
     "One of two rows with one name; an error where they differ and neither is at home."

@@ -11,18 +11,15 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
-from .bundle import (
-    check_class_names, check_description, read_bundle, write_bundle)
+from .bundle import check_class_names, check_description, read_bundle, write_bundle
 from .feature_sets import extract, feature_set
-from .features import frame_times
-from .files import folder_name, plain_text
+from .files import folder_name, one_line, plain_text
 from .folds import folds
 from .labels import emotion_name, emotion_palette
 from .normalise import CMVN, fit_cmvn
@@ -86,7 +83,7 @@ NOT_FOR = (
 class Card(dict):
     "What to know of a recogniser: a title and a sentence each."
     def __str__(self):
-        return '\n'.join(f'{title}: {text}' for title,text in self.items())
+        return '\n'.join(one_line(f'{title}: {text}') for title,text in self.items())
 
     def _repr_markdown_(self):
         return '\n'.join(
@@ -96,7 +93,7 @@ class Card(dict):
     def brief(self)->str:
         "One line."
         titles = [t for t in self if t in ('what', 'trained on', 'score')]
-        return '; '.join(f'{t}: {self[t]}' for t in titles).rstrip('.')
+        return one_line('; '.join(f'{t}: {self[t]}' for t in titles)).rstrip('.')
 
 # %% ../nbs/51_recognizer.ipynb #a11452c0
 def _card_of_runs(runs):
@@ -135,12 +132,9 @@ def _scoring_function(model):
         return lambda frames, mask: model.predict_on_batch([frames, mask])
     import tensorflow as tf
     n_features = model.inputs[0].shape[-1]
-    signature = [
-        tf.TensorSpec([None, None, n_features]),
-        tf.TensorSpec([None, None], tf.bool)]
+    signature = [tf.TensorSpec([None, None, n_features]), tf.TensorSpec([None, None], tf.bool)]
     return tf.function(
-        lambda frames, mask: model(
-            [frames, mask], training=False),
+        lambda frames, mask: model([frames, mask], training=False),
         input_signature=signature)
 
 # %% ../nbs/51_recognizer.ipynb #6646cdf4
@@ -151,7 +145,7 @@ class Recognizer:
         info:dict,     # classes, features and recipe, as in a run's config.json; `cmvns`; `card`
     ):
         check_class_names(info['classes'])
-        check_description(info, len(models))
+        self.features = check_description(info, len(models))
         self.models, self.info, self.classes = models, info, info['classes']
         self.card = Card(info['card'])
         self.cmvns = [c and CMVN.from_dict(c) for c in info['cmvns']]
@@ -172,7 +166,7 @@ class Recognizer:
 # %% ../nbs/51_recognizer.ipynb #f9203bcc
 def _finished_runs(runs):
     "Open runs, their folders, or lists of them; refuse what is not finished."
-    from ser_nbdev.runs import Run
+    from ser_nbdev.runs import Run, tell_unchecked
     flat = []
     for r in runs:
         flat += r if isinstance(r, (list, tuple)) else [r]
@@ -180,10 +174,8 @@ def _finished_runs(runs):
     if not opened:
         raise ValueError('from_run needs at least one finished run')
     for r in opened:
-        if not r.finished:
-            raise ValueError(
-                f'{r.path}: holds no finished run; '
-                'the command that began one there goes on with it')
+        r.check()
+    tell_unchecked(opened)
     return opened
 
 def _check_same_configuration(infos):
@@ -212,8 +204,12 @@ def _info_of_runs(runs, card=None):
     info['card'] = dict(card or _card_of_runs(runs))
     info['card'].setdefault('not for', NOT_FOR)
     if not info['features']['fingerprint']:         # arrays from no store: made just now
-        fingerprint = feature_set(info['features']['name']).fingerprint
-        info['features'] = {**info['features'], 'fingerprint': fingerprint}
+        ours = feature_set(info['features']['name'])
+        info['features'] = dict(info['features'], fingerprint=ours.fingerprint, **ours.facts)
+    try:
+        check_description(info, len(runs))
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f'{runs[0].path}: cannot be used: {e}') from None
     return info
 
 @patch(cls_method=True)
@@ -241,7 +237,7 @@ def features_of(self:Recognizer,
                )->np.ndarray:       # (n_frames, n_features)
     "Features of a waveform, before normalisation."
     with _blas_threads().limit(limits=1, user_api='blas'):
-        x = extract(y, sr, self.info['features']['name'])
+        x = extract(y, sr, self.features)
     peak = np.abs(y).max()
     if peak > 50:
         raise AudioError(
@@ -290,7 +286,7 @@ def score_features(self:Recognizer,
         if attention:
             n_steps = -(-len(xs[i])//stack)
             weights = attention[0][i,:n_steps]
-        times = frame_times(len(weights)*stack)[::stack] + .005*(stack-1)
+        times = self.features.times(len(weights), stack)
         return Prediction(
             dict(zip(self.classes, probabilities[i].tolist())), weights, times)
 
@@ -342,7 +338,7 @@ def predict(self:Recognizer,
     return or_raise(self.score_features([x])[0])
 
 # %% ../nbs/51_recognizer.ipynb #3eeab259
-_GROUP = 256     # recordings whose features are in memory at once
+_GROUP, _GROUP_BYTES = 256, 1 << 28   # recordings, or bytes of features, in memory at once
 
 @patch
 def _features_or_error(self:Recognizer, path, start, end):
@@ -351,6 +347,18 @@ def _features_or_error(self:Recognizer, path, start, end):
         return self.features_of(read_utterance(path, start, end), name=path)
     except AudioError as e:
         return e
+
+# %% ../nbs/51_recognizer.ipynb #936be241
+@patch
+def _feature_groups(self:Recognizer, recordings):
+    "Features or errors of some recordings at a time."
+    group = []
+    for one in recordings:
+        group.append(self._features_or_error(*one))
+        if len(group) == _GROUP or sum(getattr(x, 'nbytes', 0) for x in group) > _GROUP_BYTES:
+            yield group
+            group = []
+    yield group
 
 @patch
 def _score_group(self:Recognizer, group, max_frames):
@@ -373,8 +381,7 @@ def predict_each(self:Recognizer,
                  max_frames:int=30_000,    # padded frames in a batch; longer ones go alone
                 )->Iterator:               # for each a `Prediction`, or its `AudioError`
     "Score recordings as they come, batched by length; errors are handed on, not raised."
-    recordings = recordings_of(paths)
-    while group := [self._features_or_error(*one) for one in islice(recordings, _GROUP)]:
+    for group in self._feature_groups(recordings_of(paths)):
         yield from self._score_group(group, max_frames)
 
 @patch

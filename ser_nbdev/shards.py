@@ -22,6 +22,7 @@ from .audio import SR, AudioError, read_recording, trim_silence
 from .columnar import mapped_table
 from .copies import Sound, sound_of
 from .feature_sets import FeatureSet, extract
+from .frontends import FrontendError
 from .files import FileError, printable, whole_file
 from .limits import LimitError, check_amount, json_content, most
 from .parts import is_part
@@ -53,7 +54,7 @@ def store_kind(features:FeatureSet,     # feature set
     return dict(
         features=features.name, version=features.version,
         fingerprint=features.fingerprint, columns=list(features.columns),
-        dtype=dtype, trim_db=checked_trim(trim_db))
+        dtype=dtype, trim_db=checked_trim(trim_db), **features.facts)
 
 # %% ../nbs/24_shards.ipynb #4bc00069
 def kind_in_words(kind:dict # from `store_kind`
@@ -62,7 +63,8 @@ def kind_in_words(kind:dict # from `store_kind`
     trimmed = ''
     if kind.get('trim_db') is not None:
         trimmed = f', trimmed at {kind["trim_db"]:g} dB'
-    about = f'{kind["dtype"]}, {kind["fingerprint"]}{trimmed}'
+    identity = f', {kind["identity"]}' if kind.get('identity') else ''
+    about = f'{kind["dtype"]}, {kind["fingerprint"]}{identity}{trimmed}'
     return f'{kind["features"]} version {kind["version"]} ({about})'
 
 # %% ../nbs/24_shards.ipynb #8e457474
@@ -87,16 +89,17 @@ def part_identity(identity:tuple, # of the file
     "What tells one part of a file from another."
     if not is_part(start, end):
         return identity
-    size, content = identity
     samples = [round(t*SR) if np.isfinite(t) else None for t in (start, end)]
-    what = json.dumps([content, *samples])
-    return size, hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
+    what = json.dumps([identity[1], *samples])
+    return identity[0], hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
 
 # %% ../nbs/24_shards.ipynb #fcf90271
 def frames_of(table:pa.Table # of a shard
              )->tuple: # first frame of each utterance and one past the last, `(n+1,)`; all frames
     "Views into a shard."
-    x = table['x'].combine_chunks()
+    column = table['x']
+    # joining chunks, even one, would copy them into memory
+    x = column.chunk(0) if column.num_chunks==1 else column.combine_chunks()
     width = x.type.value_type.list_size
     return x.offsets.to_numpy(), x.values.flatten().to_numpy().reshape(-1, width)
 
@@ -255,15 +258,16 @@ def write_shard(path:Path,       # file
                ):
     "Write the features of some utterances."
     width = len(kind['columns'])
-    x = np.concatenate([np.zeros((0, width), kind['dtype']), *arrays])
+    empty = np.zeros((0, width), kind['dtype'])
+    # one long recording is not copied
+    x = arrays[0] if len(arrays)==1 else np.concatenate([empty, *arrays])
     offsets = np.cumsum([0, *map(len, arrays)]).astype(np.int64)
     sounds = [s or (None, None) for s in sounds or [None]*len(utterances)]
     rows = [(*u, *s) for u, s in zip(utterances, sounds)]
     columns = [pa.array([row[i] for row in rows], t) for i, t in enumerate(COLUMN_TYPES.values())]
     numbers = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), width)
     frames = pa.LargeListArray.from_arrays(offsets, numbers)
-    table = pa.table([*columns[:3], frames, *columns[3:]],
-                     names=['name', 'size', 'hash', 'x', 'sound', 'marks'])
+    table = pa.table(columns, names=list(COLUMN_TYPES)).add_column(3, 'x', frames)
     write_table(path, table, kind | dict(failures=failures))
 
 # %% ../nbs/24_shards.ipynb #004258c5
@@ -374,6 +378,8 @@ def attempt(f, source, *args): # what `f` gives, or a `Failure`
     "Try something with a recording."
     try:
         return f(source, *args)
+    except FrontendError: # no recording's fault
+        raise
     except Exception as e:
         return failure_of(e, source)
 
@@ -385,7 +391,7 @@ def in_dtype(x:np.ndarray,  # features, `(n_frames, n_features)`
     "Features in the precision of the store."
     with np.errstate(over='ignore'):
         y = np.ascontiguousarray(x, dtype)
-    if not np.isfinite(y).all():
+    if len(y) and not np.isfinite([y.min(), y.max()]).all():
         remedy = '; store float32' if dtype=='float16' else ''
         raise StoreError(f'{name}: NaN, Inf or too large for {dtype}{remedy}')
     return y
@@ -461,4 +467,5 @@ def make_shard(rows:list,           # as `identified` has it
     path = shard_path(folder, kind, [u for u, _ in found if u[0] not in again])
     utterances, arrays, sounds = zip(*good) if good else ([], [], [])
     write_shard(path, kind, utterances, arrays, lasting, sounds)
+    del good, arrays # before the file is mapped
     return path.name, *shard_summary(path), failed
