@@ -31,6 +31,7 @@ from ser_nbdev.audio import load_audio
 from ser_nbdev.folds import folds
 from ser_nbdev.labels import LABEL_SETS, CorpusError, relabel
 from ser_nbdev.metrics import SCORES
+from ser_nbdev.parts import times_of
 from ser_nbdev.statistics import bootstrap_ci, ensemble, most_probable, paired_test
 from ser_nbdev.files import alone, folder_name
 from ser_nbdev.store import extract_corpus
@@ -76,18 +77,20 @@ def check_task(folders, frame, made):
 
 # ---- openSMILE and the SVM
 
-def functionals_of(paths, which):
+def functionals_of(recordings, which):
     "openSMILE's functionals, in a process without TensorFlow, whose memory its library disturbs."
     import opensmile
     smile = opensmile.Smile(feature_set=opensmile.FeatureSet[which],
                             feature_level=opensmile.FeatureLevel.Functionals)
     warnings.filterwarnings('ignore', 'Segment too short') # its functionals are missing, and are 0
-    return pd.concat([smile.process_signal(load_audio(path), 16_000) for path in paths])
+    signals = (load_audio(path, start=start, end=end) for path, (start, end) in recordings)
+    return pd.concat([smile.process_signal(y, 16_000) for y in signals])
 
 def functionals(frame, which, jobs):
     "openSMILE's functionals, a row per utterance."
-    chunks = np.array_split(frame.path.to_numpy(), -(-len(frame)//20))
-    tasks = [joblib.delayed(functionals_of)(list(chunk), which) for chunk in chunks]
+    recordings = list(zip(frame.path, times_of(frame)))
+    chunks = [recordings[i:i+20] for i in range(0, len(recordings), 20)]
+    tasks = [joblib.delayed(functionals_of)(chunk, which) for chunk in chunks]
     parts = []
     with tqdm(total=len(frame), desc=f'openSMILE {which}', unit='recording', leave=False) as bar:
         for part in joblib.Parallel(max(jobs, 2), return_as='generator')(tasks):

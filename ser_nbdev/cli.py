@@ -243,14 +243,17 @@ def restart_process(why # printed
     arguments = [a for a in sys.orig_argv[1:] if a!='--no-resume']
     os.execv(sys.executable, [sys.executable, *arguments])
 
+# %% ../nbs/55_cli.ipynb #d5ef392e
 def train_or_lose(options:dict,       # parsed
                   config:TrainConfig, # made of them
                   out:Path,           # folder of the run
                  )->tuple:            # the run, and what was lost; one of them is None
     "Get the data and train; another machine of the cluster may be lost meanwhile."
+    from ser_nbdev.data import check_lengths
     from ser_nbdev.files import alone
     with alone(out):
         features, frame = options_data(options, config.features, out)
+        check_lengths(features, frame, config.longest_frames)
         fold = options_fold(options, frame)
         from ser_nbdev.machines import WorkerLost
         from ser_nbdev.train import everything, train
@@ -296,6 +299,7 @@ def compare_parser()->ArgumentParser:
     add('--fold', type=int, help='run this one alone, from 0 (default: all of them)')
     add('--seeds', type=int, help='random seeds in each arm and fold (default: 3)')
     add('--epochs', type=int, help="at most (default: the recipe's; of the demo 6)")
+    add('--max_frames', type=int, help='limit the padded frames of a batch, not its utterances')
     add('--patience', type=int, help='stop after so many epochs without a better validation UAR')
     add('--learning_rates', help='such as 0.001,0.003: the validation rows choose')
     add('--dropout', type=float, help='rate of the arm that has it (default: 0.2)')
@@ -304,6 +308,7 @@ def compare_parser()->ArgumentParser:
     add('--record', help='keep the result as small files in this folder, too')
     return parser
 
+# %% ../nbs/55_cli.ipynb #c37bea2e
 def ser_compare(argv:list=None # arguments (default: the command line's)
                ):
     "Console script: compare training with dropout and without."

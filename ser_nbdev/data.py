@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['with_labels', 'meant_classes', 'with_two_classes', 'load_features', 'read_labelled', 'Rows', 'load_store',
-           'some_names', 'check_table', 'check_matrices', 'check_training_data', 'corpus_root', 'reader_options']
+           'some_names', 'check_table', 'check_matrices', 'with_seconds', 'check_lengths', 'check_training_data',
+           'corpus_root', 'reader_options']
 
 # %% ../nbs/25_data.ipynb #451460af
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
-from .bucketing import checked_rows
+from .bucketing import checked_rows, lengths_of
 from .corpora import CORPORA, read_corpus
 from .folds import Fold, assert_no_leak
 from .selection import keep_where
@@ -192,6 +193,37 @@ def check_matrices(features:Sequence,  # feature store, or anything indexable
         raise ValueError(
             f'NaN or infinite features: {some_names(not_finite)}; '
             'leave these recordings out, or extract them again')
+
+# %% ../nbs/25_data.ipynb #9b3f51bd
+def with_seconds(frame:pd.DataFrame, # with names, and the column `duration` where it is known
+                 names:Sequence[str] # of utterances
+                )->str:
+    "The first eight of them, with their durations."
+    if 'duration' not in frame:
+        return some_names(names)
+    seconds = frame.duration[names].round()
+    return some_names([f'{n} ({s:.0f} s)' for n, s in seconds.items()])
+
+def check_lengths(features:Sequence,      # feature store, or anything indexable
+                  frame:pd.DataFrame,     # corpus table, rows aligned
+                  most:int,               # frames of an utterance
+                  rows:Sequence[int]=None # which (default: all)
+                 ):
+    "Refuse utterances that are too long to train on in one piece, by name."
+    rows = checked_rows(rows, len(frame))
+    lengths = lengths_of(features, rows)
+    too_long = frame.index[rows[lengths>most]]
+    if len(too_long):
+        longest, step = lengths.argmax(), .01
+        if 'duration' in frame:
+            step = frame.duration.iloc[rows[longest]]/lengths[longest]
+        seconds = int(most*step)
+        raise ValueError(
+            f'too long to train on in one piece: {with_seconds(frame, too_long)}; '
+            f'these settings allow {seconds} s. Leave them out '
+            f"(--where 'duration <= {seconds}'), "
+            'cut them into segments (a manifest with start and end), or allow them '
+            f'where there is memory enough (--max_frames {lengths.max()})')
 
 # %% ../nbs/25_data.ipynb #089b1d7d
 def check_training_data(config_features:str, # feature set that the configuration names

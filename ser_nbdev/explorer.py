@@ -15,6 +15,7 @@ from .audio import SR, AudioError
 from .features import HOP, mfcc
 from .files import plain_text
 from .labels import EMOTIONS, emotion_palette
+from .parts import times_of
 from .recognizer import Prediction, Recognizer, read_utterance
 from .timeline import one_line, quiet_png
 
@@ -92,6 +93,7 @@ class Explorer:
         corpus:pd.DataFrame=None, # corpus table to choose from
     ):
         self.recognizer, self.corpus, self.prediction = recognizer, corpus, None
+        self.times = [] if corpus is None else times_of(corpus)
         self._make_controls()
         self._make_displays()
         self._arrange()
@@ -153,7 +155,7 @@ def choose(self:Explorer,
     truth = row.get('emotion')
     self._show_recording(
         row.path, self.corpus.index[i],
-        truth if isinstance(truth, str) else None)
+        truth if isinstance(truth, str) else None, *self.times[i])
 
 @patch
 def score_bytes(self:Explorer,
@@ -181,12 +183,12 @@ def _show_media(self:Explorer, wav, png):
         box.layout.display = '' if data else 'none'
 
 @patch
-def _show_recording(self:Explorer, path, name, truth=None):
+def _show_recording(self:Explorer, path, name, truth=None, *times):
     "Score a recording, then show sound and picture; or say why not."
     self.prediction, title = None, one_line(name)
     self._show_media(b'', b'')
     try:
-        y = read_utterance(path)
+        y = read_utterance(path, *times)
         self.prediction = self.recognizer.predict(y)
     except AudioError as e:
         reason = one_line(e).replace(f'{one_line(path)}: ', '')

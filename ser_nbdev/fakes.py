@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from .parts import IN_DIALOGUE
 from .reading import COLUMNS
 
 # %% ../nbs/19_fakes.ipynb #cd3664d4
@@ -158,7 +159,7 @@ def fake_iemocap(root:str|Path,     # folder to make
     truth['path'] = [str(root/f'Session{turn.session[4]}'/'sentences'/'wav'/turn.dialogue
                          /f'{turn.name}.wav') for turn in truth.itertuples()]
     truth['duration'] = _fake_recordings(root, truth.path)
-    return _truth_in_reading_order(truth)
+    return _truth_in_reading_order(truth.rename(columns=IN_DIALOGUE))
 
 # %% ../nbs/19_fakes.ipynb #8cf25480
 def fake_files(root:Path,     # folder to make
@@ -272,6 +273,45 @@ def _fake_nemo(root):
     (root/'data.tsv').write_text('\n'.join([*lines, '']), encoding='utf-8')
     return truth
 
+# %% ../nbs/19_fakes.ipynb #55c62240
+def _fake_esd(root):
+    truth = fake_files(root, """
+        0001/Angry/train/0001_000351.wav|ang|0001|female|打远一看，它们的确很是美丽，|zh001|zh
+        0001/Sad/test/0001_001400.wav   |sad|0001|female|他用笔写字。|zh350|zh
+        0010/Neutral/0010_000002.wav    |neu|0010|male  |有一个人。|zh002|zh
+        0011/Surprise/0011_001401.wav   |sur|0011|male  |The nine the eggs, I keep.|en001|en
+        0019/Happy/0019_000703.wav      |hap|0019|female||en003|en
+        0020/Angry/0020_000700.wav      |ang|0020|male  |NA|en350|en
+        """, 'script', 'language')
+    for speaker, rows in truth.groupby('speaker'):
+        lines = [f'{row.name}\t{row.text}\tZornig' for row in rows.itertuples() if row.text]
+        (root/speaker/f'{speaker}.txt').write_text('\n'.join(lines), encoding='utf-8-sig')
+    return truth
+
+# %% ../nbs/19_fakes.ipynb #f85ba4e6
+def _fake_emovo(root):
+    truth = fake_files(root, """
+        f1/dis-f1-b1.wav|dis|f1|female||b1
+        f2/gio-f2-l4.wav|hap|f2|female||l4
+        f3/PAU-F3-N5.wav|fea|f3|female||n5
+        m1/rab-m1-d2.wav|ang|m1|male  ||d2
+        m2/sor-m2-b3.wav|sur|m2|male  ||b3
+        m3/tri-m3-l1.wav|sad|m3|male  ||l1
+        m3/neu-m3-n1.wav|neu|m3|male  ||n1
+        """, 'script')
+    return truth.assign(name=truth.name.str.lower())
+
+def _fake_cafe(root):
+    return fake_files(root, """
+        ColŠre/Faible/01-C-1-1.wav|ang|01|male  |Un cheval fou dans mon jardin|1|weak
+        Dégoût/Fort/02-D-2-2.wav  |dis|02|female|Deux ânes aigris au pelage brun|2|strong
+        Joie/Fort/12-J-2-3.wav    |hap|12|female|Trois cygnes aveugles au bord du lac|3|strong
+        Neutre/11-N-1-4.wav       |neu|11|male  |Quatre vieilles truies éléphantesques|4|
+        Peur/Faible/03-P-1-5.wav  |fea|03|male  |Cinq pumas fiers et passionnés|5|weak
+        Surprise/Fort/04-S-2-6.wav|sur|04|female|Six ours aimants domestiqués|6|strong
+        Tristesse/Fort/05-T-2-1.wav|sad|05|male  |Un cheval fou dans mon jardin|1|strong
+        """, 'script', 'intensity')
+
 # %% ../nbs/19_fakes.ipynb #6cddcee9
 def _fake_folder(root):
     truth = fake_files(root, """
@@ -307,7 +347,8 @@ def _fake_manifest(table):
 # %% ../nbs/19_fakes.ipynb #f62cc69a
 FAKES = dict(
     iemocap=fake_iemocap, emodb=_fake_emodb, ravdess=_fake_ravdess,
-    crema_d=_fake_crema_d, savee=_fake_savee, tess=_fake_tess, nemo=_fake_nemo,
+    crema_d=_fake_crema_d, savee=_fake_savee, tess=_fake_tess, nemo=_fake_nemo, esd=_fake_esd,
+    emovo=_fake_emovo, cafe=_fake_cafe,
     folder=_fake_folder, manifest=_fake_manifest)
 
 def fake_corpus(name:str,         # a corpus that `read_corpus` knows

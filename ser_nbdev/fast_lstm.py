@@ -54,7 +54,7 @@ def lstm_forward(x,              # `(T, B, F)`
         tanh = tf.tanh(state)
         h = o*tanh
         return (h, state), (gates, c, tanh, h)
-    start = tf.zeros((tf.shape(x)[1], units))
+    start = tf.zeros_like(inputs[0])[:, :units] # as open in its shape as a step
     sizes = 4*units, units, units, units
     return loop_over_time(
         step, tf.shape(x)[0], (start, start), sizes, backwards)

@@ -8,10 +8,12 @@ __all__ = ['KEPT_APART', 'Fold', 'sentences', 'text_groups', 'LeakError', 'known
            'folds', 'ring_of_folds', 'without_repeated_sentences']
 
 # %% ../nbs/17_folds.ipynb #4365600c
+import os
 from dataclasses import dataclass, replace
 from itertools import combinations
 import numpy as np, pandas as pd
 from .labels import CorpusError
+from .parts import overlapping_rows
 
 # %% ../nbs/17_folds.ipynb #c7aeb53a
 @dataclass(frozen=True, repr=False)
@@ -65,7 +67,11 @@ def values_to_keep_apart(df:pd.DataFrame, # a corpus table
                          by:str           # session, speaker, text or random
                         )->dict:          # what -> a value for each row
     "What no two parts of a fold may share."
-    values = dict(row=pd.Series(range(len(df))), file=df.path)
+    files = [os.path.normpath(path) if path and isinstance(path, (str, os.PathLike)) else ''
+             for path in df.path]
+    if 'start' in df: # rows are parts of files
+        files = [''] * len(df)
+    values = dict(row=pd.Series(range(len(df))), file=pd.Series(files))
     for what in KEPT_APART[by]:
         if what == 'text':
             values[what] = text_groups(df)
@@ -96,8 +102,20 @@ def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
                 raise LeakError(
                     f"fold {fold.name}: {what} {some} in both {one} and {other}; "
                     f"folds(df, by={by!r}) makes folds without")
+    if 'start' in df:
+        _assert_no_overlap(df, fold, parts)
 
 # %% ../nbs/17_folds.ipynb #dbb28edb
+def _assert_no_overlap(df:pd.DataFrame, fold:Fold, parts:dict):
+    "Raise `LeakError` where two rows on two sides are parts of a file that overlap."
+    side = {int(row): part for part, rows in parts.items() for row in rows}
+    for i, j in overlapping_rows(df):
+        if side.get(i, side.get(j)) != side.get(j, side.get(i)):
+            raise LeakError(
+                f"fold {fold.name}: {df.index[i]} in {side[i]} and {df.index[j]} in {side[j]} are "
+                f"parts of {df.path.iloc[i]} that overlap; leave one of them out, or make folds "
+                f"that keep them together, such as by session")
+
 def _check_by(by:str):
     "Raise `CorpusError` for a kind of fold that does not exist."
     if by not in KEPT_APART:

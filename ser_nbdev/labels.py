@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 import pandas as pd
 from .files import column_separator, decoded_text
+from .limits import read_bytes
 
 # %% ../nbs/10_labels.ipynb #78310757
 EMOTIONS = dict(
@@ -103,10 +104,10 @@ def read_label_file(path:str|Path # CSV or JSON
     "A file from label to class."
     path = Path(path)
     try:
-        text = decoded_text(path.read_bytes())
+        text = decoded_text(read_bytes(path, 'label_file'))
         pairs = json_pairs(text) if path.suffix.lower() == '.json' else csv_pairs(text)
         return label_map(_each_label_once(pairs))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
         raise CorpusError(f'{path}: {reason}; give a CSV with label,class in each line, '
                           'or a JSON object from label to class') from None

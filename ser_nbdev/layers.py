@@ -196,10 +196,10 @@ def adapt(self:Functionals,
           rows:Sequence[int], # the training rows
          ):
     "Take centre and width from the training utterances."
-    utterances = [np.asarray(features[int(i)], np.float64) for i in rows]
-    statistics = np.stack(
-        [utterance_statistics(u, np.ones((len(u), 1)), np) for u in utterances]
-    )
+    def statistics_of(i):
+        x = np.asarray(features[int(i)], np.float64)
+        return utterance_statistics(x, np.ones((len(x), 1)), np)
+    statistics = np.stack([statistics_of(i) for i in rows])
     self.centre.assign(statistics.mean(0).astype(np.float32))
     self.width.assign((statistics.std(0) + 1e-4).astype(np.float32))
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from .labels import emotion_name, emotion_palette
 from .metrics import confusion, ece, reliability
+from .parts import times_of
 from .statistics import rank_correlation, speaker_uar
 from .comparison import Comparison
 
@@ -312,7 +313,7 @@ def plot_weights(weights, seconds, colour, ax):
 
 # %% ../nbs/42_plots.ipynb #14824b56
 def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attention: see `look`
-                         paths:pd.Series,     # recording of each name
+                         paths:pd.Series,     # recording of each name; or a corpus table
                          emotions:list,       # a row of pictures each
                         )->'Figure':          # the figure
     "Attention over a recognised recording (left) and a mistaken one, for each emotion."
@@ -338,7 +339,10 @@ def plot_found(utterance, paths, pair):
     title = f'{utterance["name"]}: {emotion_name(utterance.truth)}'
     if utterance.predicted != utterance.truth:
         title += f', predicted {emotion_name(utterance.predicted)}'
-    y = load_audio(paths[utterance['name']])
+    table = paths if isinstance(paths, pd.DataFrame) else paths.to_frame('path')
+    row = table.loc[[utterance['name']]]
+    [(start, end)] = times_of(row)
+    y = load_audio(row.path.iloc[0], start=start, end=end)
     plot_attention(
         y, utterance.attention, title, emotion_palette([utterance.truth])[utterance.truth], pair)
     pair[0].tick_params(labelbottom=False)

@@ -19,13 +19,14 @@ from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
 from .bundle import (
-    check_class_names, check_feature_set, read_bundle, write_bundle)
+    check_class_names, check_description, read_bundle, write_bundle)
 from .feature_sets import extract, feature_set
 from .features import frame_times
 from .files import folder_name, plain_text
 from .folds import folds
 from .labels import emotion_name, emotion_palette
 from .normalise import CMVN, fit_cmvn
+from .parts import recordings_of
 
 # %% ../nbs/51_recognizer.ipynb #bced88f6
 if TYPE_CHECKING:
@@ -150,12 +151,11 @@ class Recognizer:
         info:dict,     # classes, features and recipe, as in a run's config.json; `cmvns`; `card`
     ):
         check_class_names(info['classes'])
-        check_feature_set(info)
+        check_description(info, len(models))
         self.models, self.info, self.classes = models, info, info['classes']
         self.card = Card(info['card'])
         self.cmvns = [c and CMVN.from_dict(c) for c in info['cmvns']]
-        self.scorers = [
-            _scoring_function(probability_model(m)) for m in models]
+        self.scorers = [_scoring_function(probability_model(m)) for m in models]
 
     def __repr__(self):
         n = len(self.models)
@@ -314,24 +314,28 @@ def _check_duration(name, seconds):
             'score it window by window (Recognizer.timeline or stream, '
             'ser_predict --timeline)')
 
-def read_utterance(path:str|Path # of a recording of up to ten minutes
-                  )->np.ndarray: # float32 mono at 16 kHz, (n_samples,)
-    "Samples of a recording that is not too long for one prediction."
-    return load_audio(path, longest=LONGEST)
+def read_utterance(path:str|Path,     # of a recording
+                   start:float=0.,    # where the part begins that is wanted, s
+                   end:float=np.inf,  # where it ends, s
+                  )->np.ndarray:      # float32 mono at 16 kHz, (n_samples,)
+    "Samples of a recording, or a part of it, that is not too long for one prediction."
+    return load_audio(path, longest=LONGEST, start=start, end=end)
 
 # %% ../nbs/51_recognizer.ipynb #621121e0
 @patch
 def predict(self:Recognizer,
             audio:str|Path|np.ndarray, # path of a recording, or its samples from -1 to 1
             sr:int=SR,                 # sampling rate of the samples, Hz
+            start:float=0.,            # where the part of the file begins that is scored, s
+            end:float=np.inf,          # where it ends, s
            )->Prediction:
-    "Score one recording."
+    "Score one recording, or a part of its file."
     if isinstance(audio, np.ndarray):
         check_sampling_rate(sr)
         _check_duration('waveform', audio.size/sr)
         x = self.features_of(audio, sr)
     elif isinstance(audio, (str, os.PathLike)):
-        x = self.features_of(read_utterance(audio), name=audio)
+        x = self.features_of(read_utterance(audio, start, end), name=audio)
     else:
         raise AudioError(f'a {type(audio).__name__} is no recording; '
                          'give its path, or its samples as a NumPy array')
@@ -341,10 +345,10 @@ def predict(self:Recognizer,
 _GROUP = 256     # recordings whose features are in memory at once
 
 @patch
-def _features_or_error(self:Recognizer, path):
+def _features_or_error(self:Recognizer, path, start, end):
     "Features of a recording, or the error that it gave."
     try:
-        return self.features_of(read_utterance(path), name=path)
+        return self.features_of(read_utterance(path, start, end), name=path)
     except AudioError as e:
         return e
 
@@ -358,26 +362,24 @@ def _score_group(self:Recognizer, group, max_frames):
     batches = BucketIterator(
         group, np.zeros(len(group), int), good, max_frames=most, shuffle=False)
     for rows in batches.plan:
-        for i,prediction in zip(
-                rows, self.score_features([group[i] for i in rows])):
+        for i,prediction in zip(rows, self.score_features([group[i] for i in rows])):
             group[i] = prediction
     return group
 
 # %% ../nbs/51_recognizer.ipynb #73b46b5f
 @patch
 def predict_each(self:Recognizer,
-                 paths:Sequence[str|Path], # of the recordings
+                 paths:Sequence[str|Path], # of the recordings; or a corpus table
                  max_frames:int=30_000,    # padded frames in a batch; longer ones go alone
                 )->Iterator:               # for each a `Prediction`, or its `AudioError`
     "Score recordings as they come, batched by length; errors are handed on, not raised."
-    paths = iter(paths)
-    while group := [
-            self._features_or_error(path) for path in islice(paths, _GROUP)]:
+    recordings = recordings_of(paths)
+    while group := [self._features_or_error(*one) for one in islice(recordings, _GROUP)]:
         yield from self._score_group(group, max_frames)
 
 @patch
 def predict_many(self:Recognizer,
-                 paths:Sequence[str|Path], # of the recordings; a single one is a list of one
+                 paths:Sequence[str|Path], # of the recordings (or a single one), or a corpus table
                  max_frames:int=30_000,    # padded frames in a batch, similar lengths together
                 )->list:                   # one `Prediction` each, in the order given
     "Score many recordings, batched by length."

@@ -17,7 +17,8 @@ import pandas as pd
 from fastcore.basics import patch
 from .config import TrainConfig
 from .files import whole_file
-from .weights import read_weights, rebuilt_model
+from .limits import LimitError, csv_content, json_content, read_arrays, read_json
+from .weights import model_arguments, read_weights, rebuilt_model
 
 # %% ../nbs/36_runs.ipynb #e76813c1
 class Run:
@@ -30,7 +31,7 @@ class Run:
                   name:str # of a file in the folder
                  )->dict:  # its content
         "Read one of its JSON files."
-        return json.loads((self.path/name).read_text(encoding='utf-8'))
+        return read_json(self.path/name)
 
     @property
     def finished(self)->bool:
@@ -43,7 +44,9 @@ class Run:
         try:
             info = self.read_json('config.json')
             TrainConfig(**info['recipe'])
-        except (ValueError, KeyError, TypeError) as e:
+            model_arguments(info)
+            info['fold'].keys(), info['versions'].keys(), info['cmvn']
+        except (AttributeError, ValueError, KeyError, TypeError) as e:
             raise ValueError(
                 f'{self.path/"config.json"} cannot be used ({e}): it is damaged, or of a newer '
                 'version; choose another folder, or remove this one') from None
@@ -66,7 +69,7 @@ def classes(self:Run)->list: # of texts
 @patch(as_prop=True)
 def history(self:Run)->pd.DataFrame: # a row per epoch: loss, uar, wa, and the same of validation
     "How it went."
-    return pd.read_csv(self.path/'history.csv')
+    return pd.read_csv(csv_content(self.path/'history.csv'))
 
 @patch(as_prop=True)
 def metrics(self:Run)->dict: # UAR, WA and loss of each part that isn't empty
@@ -78,7 +81,7 @@ def predictions(self:Run)->pd.DataFrame: # a row per utterance: name, speaker, t
     "What the model says of the test rows."
     text = dict(name=str, speaker=str, truth=str)
     return pd.read_csv(
-        self.path/'predictions.csv', dtype=text, keep_default_na=False)
+        csv_content(self.path/'predictions.csv'), dtype=text, keep_default_na=False)
 
 # %% ../nbs/36_runs.ipynb #eeaf3fd5
 @patch
@@ -269,14 +272,18 @@ def read(self:Checkpoint)->list: # arrays of everything; empty if there is nothi
     if not self.path.exists():
         return []
     try:
-        with np.load(self.path, allow_pickle=False) as z:
-            arrays = dict(z)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as e:
+        arrays = read_arrays(self.path)
+        history = json_content(str(arrays.pop('history')).encode(), self.path)
+        state, best = _numbered(arrays, 'v'), _numbered(arrays, 'b')
+    except LimitError: # it may be whole
+        raise
+    except Exception as e: # a damaged file can break anywhere
         warnings.warn(f'{self.path} is damaged ({e}); this run starts again')
         return []
-    self.history = json.loads(str(arrays.pop('history')))
-    def numbered(letter):
-        n = sum(name.startswith(letter) for name in arrays)
-        return [arrays[f'{letter}{i}'] for i in range(n)]
-    self.best_weights = numbered('b') or None
-    return numbered('v')
+    self.history, self.best_weights = history, best or None
+    return state
+
+def _numbered(arrays:dict, letter:str)->list:
+    "The arrays whose name is a letter and a number, in the order of the numbers."
+    n = sum(name.startswith(letter) for name in arrays)
+    return [arrays[f'{letter}{i}'] for i in range(n)]

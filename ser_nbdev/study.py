@@ -21,7 +21,8 @@ import pandas as pd
 from .comparison import Comparison
 from .config import OLD_RECIPES, TrainConfig
 from .console import usual_split
-from .data import corpus_root, load_features, reader_options
+from .data import (
+    check_lengths, corpus_root, load_features, reader_options)
 from .files import folder_name
 from .folds import folds
 from .labels import CorpusError, in_vocabulary_order
@@ -290,7 +291,8 @@ def same_recipe(kept, config):
     )
 
 # %% ../nbs/44_study.ipynb #4343c232
-CONFIG_OPTIONS = ('features', 'normalise', 'epochs', 'patience', 'schedule')
+CONFIG_OPTIONS = (
+    'features', 'normalise', 'max_frames', 'epochs', 'patience', 'schedule')
 
 def study_config(options:dict # of `planned_runs`
                 )->TrainConfig:
@@ -326,6 +328,7 @@ def run_study(options:dict,     # from `planned_runs`
         folder = out/f'features-{config.features}'
         store, frame = load_features(
             name, root, config.features, folder, options['labels'], **reader)
+        check_lengths(store, frame, config.longest_frames)
         made = study_folds(frame, name, options)
         if record:
             check_record(record, config, frame, made, options)

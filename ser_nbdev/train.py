@@ -19,7 +19,7 @@ from .augment import augmented
 from .bucketing import BucketIterator
 from .callbacks import Curves, Progress, StopOnNaN
 from .config import TrainConfig, cluster
-from .data import check_training_data
+from .data import check_lengths, check_training_data
 from .devices import (
     checked_devices, keras, ops, ready_model, scope_of, strategy_for)
 from .files import whole_file
@@ -352,6 +352,8 @@ def _fold_to_train(config, features, frame, fold):
     "The fold as the configuration uses it, once all is checked."
     fold = check_training_data(
         config.features, features, frame, fold)
+    rows = np.concatenate([fold.train, fold.valid, fold.test])
+    check_lengths(features, frame, config.longest_frames, rows)
     if config.join_validation:
         both = np.sort(np.append(fold.train, fold.valid))
         fold = replace(fold, train=both, valid=fold.valid[:0])
