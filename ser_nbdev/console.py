@@ -20,6 +20,8 @@ def console(name:str, # of the script
     "One line on stderr for mistakes and warnings, and the exit status that shells expect."
     def say(message, *args, **kwargs):
         line = ' '.join(str(message).splitlines())
+        # nothing in a file's name steers the terminal
+        line = ''.join(c if c.isprintable() else '?' for c in line)
         with suppress(OSError): # the terminal may be gone
             print(f'{name}: {line}', file=sys.stderr)
 

@@ -259,7 +259,9 @@ def _check_mono_floats(y:np.ndarray # what should be a waveform
                       ):
     "Refuse integers, several channels, and what is far outside of [-1, 1]."
     if y.ndim != 1 or y.dtype.kind != 'f':
-        remedy = 'divide 16-bit ones by 32768' if y.dtype.kind in 'iu' else 'load_audio reads files so'
+        remedy = 'load_audio reads files so'
+        if y.dtype.kind in 'iu':
+            remedy = 'divide 16-bit ones by 32768'
         raise AudioError(
             f'expected mono floats in [-1, 1] of shape (n_samples,), got {y.dtype} of shape '
             f'{y.shape}; {remedy}')

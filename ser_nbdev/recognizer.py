@@ -20,10 +20,9 @@ from .bucketing import BucketIterator, pad_batch
 from .bundle import (
     check_class_names, check_description, read_bundle, write_bundle)
 from .feature_sets import extract, feature_set, waveform_at_16k
-from .features import frame_times
+from .features import HOP
 from .files import folder_name, plain_text
 from .folds import folds
-from .labels import emotion_name, emotion_palette
 from .normalise import CMVN, fit_cmvn
 from .parts import recordings_of
 from .prediction import Prediction, warn_of_no_speech
@@ -237,7 +236,7 @@ def _average_outputs(self:Recognizer, xs):
 @patch
 def score_features(self:Recognizer,
                    xs:list,        # feature matrices, (n_frames, n_features) each
-                   times:list=None # of the frames of each, s (default: 10 ms apart, from 0)
+                   times:list=None # of every 10 ms of each, s (default: as they come)
                   )->list:         # for each a `Prediction`, or the `AudioError` that it gave
     "Score feature matrices as one batch."
     probabilities, *attention = self._average_outputs(xs)
@@ -253,8 +252,10 @@ def score_features(self:Recognizer,
         if attention:
             n_steps = -(-len(xs[i])//stack)
             weights = attention[0][i,:n_steps]
-        of_frames = frame_times(len(xs[i])) if times is None else times[i]
-        centres = of_frames[::stack][:len(weights)] + .005*(stack-1)
+        centres = feature_set(self.info['features']['name']).times(len(weights), stack)
+        if times is not None:
+            steps = np.arange(len(times[i]))*HOP/SR
+            centres = np.interp(centres, steps, times[i])
         return Prediction(
             dict(zip(self.classes, probabilities[i].tolist())), weights, centres)
 
@@ -265,13 +266,15 @@ def score_features(self:Recognizer,
 class Heard:
     "What is scored of a waveform."
     x:np.ndarray      # features without silence, (n_frames, n_features)
-    times:np.ndarray  # of each frame, s
+    times:np.ndarray  # of every 10 ms, s
     reason:str        # why there is no speech in it; empty: there may be
 
 @patch
-def _pitch_in(self:Recognizer, x):
-    "F0 of each frame in Hz, where a column has it."
+def _pitch_in(self:Recognizer, x, n):
+    "F0 of each of `n` frames in Hz, where a column has it."
     names = list(feature_set(self.info['features']['name']).columns)
+    if len(x) != n:
+        return None
     if 'F0' in names:
         return x[:, names.index('F0')]
     if 'F0_semitones' in names:
@@ -279,6 +282,7 @@ def _pitch_in(self:Recognizer, x):
         return np.where(semitones > 0, 50*2**(semitones/12), 0)
     return None
 
+# %% ../nbs/51_recognizer.ipynb #f778f868
 @patch
 def hear(self:Recognizer,
          y:np.ndarray,       # mono waveform from -1 to 1, (n_samples,)
@@ -288,7 +292,7 @@ def hear(self:Recognizer,
     "Features of a waveform without its silence, and whether there is speech in it."
     y, times = without_silence(waveform_at_16k(y, sr))
     x = self.features_of(y, name=name)
-    return Heard(x, times, no_speech(y, self._pitch_in(x)))
+    return Heard(x, times, no_speech(y, self._pitch_in(x, len(times))))
 
 @patch
 def score_heard(self:Recognizer,

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soxr
 from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, mean_of, used_channels
+from .channels import ChannelSums, channel_choice, mixed_channels
 from .files import printable
 from .labels import emotion_name, emotion_palette
 from .opening import cut_note, open_sound
 from .plots import figure_png
-from .reading import AUDIO, audio_files
+from .reading import audio_files, other_files
 from .recognizer import (
     LONGEST, Recognizer, or_raise)
+from .sound_files import counted_endings
 
 # %% ../nbs/52_timeline.ipynb #3785e192
 if TYPE_CHECKING:
@@ -31,28 +33,43 @@ else:   # nbdev looks the name up when it makes the pages
 # %% ../nbs/52_timeline.ipynb #c3b6c43b
 _MAX_CHANNELS = 64    # more, and somebody has mixed up rows and columns
 
-def _mono_chunk(chunk):
-    "A chunk of samples as contiguous float32, channels averaged."
-    chunk = np.asarray(chunk)
+def _check_chunk(chunk):
+    "Refuse what is no chunk of samples."
     is_stereo = chunk.ndim == 2 and 0 < chunk.shape[1] <= _MAX_CHANNELS
-    if chunk.dtype.kind != 'f' or not (chunk.ndim == 1 or is_stereo):
-        raise AudioError(
-            'expected chunks of floats in [-1, 1] of shape [n_samples] or '
-            f'[n_samples, n_channels] with up to {_MAX_CHANNELS} channels, '
-            f'got {chunk.dtype} of shape {list(chunk.shape)}')
-    if is_stereo:
-        chunk = chunk.mean(1)
-    return np.ascontiguousarray(chunk, dtype=np.float32)
+    if chunk.dtype.kind == 'f' and (chunk.ndim == 1 or is_stereo):
+        return
+    remedy = '; divide 16-bit ones by 32768' if chunk.dtype.kind in 'iu' else ''
+    raise AudioError(
+        'expected chunks of floats in [-1, 1] of shape [n_samples] or '
+        f'[n_samples, n_channels] with up to {_MAX_CHANNELS} channels, '
+        f'got {chunk.dtype} of shape {list(chunk.shape)}{remedy}')
 
+class _ChunkMixer:
+    "Chunks as contiguous mono float32; channels that were dead or inverted so far are left out."
+    def __init__(self):
+        self.sums = None
+
+    def __call__(self, chunk):
+        chunk = np.asarray(chunk)
+        _check_chunk(chunk)
+        if chunk.ndim == 2:
+            if self.sums is None or len(self.sums.sums) != chunk.shape[1]:
+                self.sums = ChannelSums(chunk.shape[1])
+            self.sums.add(chunk)
+            chunk = mean_of(chunk, mixed_channels(self.sums)[0])
+        return np.ascontiguousarray(chunk, dtype=np.float32)
+
+# %% ../nbs/52_timeline.ipynb #6cc6dd62
 def _resampled_chunks(chunks, sr):
     "Chunks as mono float32 at 16 kHz."
     check_sampling_rate(sr)
+    mixer = _ChunkMixer()
     if sr == SR:
-        yield from map(_mono_chunk, chunks)
+        yield from map(mixer, chunks)
         return
     resampler = soxr.ResampleStream(sr, SR, 1, dtype='float32')
     for chunk in chunks:
-        yield resampler.resample_chunk(_mono_chunk(chunk))
+        yield resampler.resample_chunk(mixer(chunk))
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 # %% ../nbs/52_timeline.ipynb #239d2114
@@ -87,10 +104,10 @@ def _check_window_options(window, hop, batch_size):
             f'batch_size={batch_size!r}: give a number of windows, 1 or more')
 
 @patch
-def _features_of_window(self:Recognizer, at, y):
-    "Features of a window that begins with sample `at`; an error says where."
+def _hear_window(self:Recognizer, at, y):
+    "What is scored of a window that begins with sample `at`; an error says where."
     try:
-        return self.features_of(y)
+        return self.hear(y)
     except AudioError as e:
         raise AudioError(f'{at/SR:.1f} s from the start: {e}') from e
 
@@ -101,8 +118,8 @@ def _score_windows(self:Recognizer, chunks, sr, window, hop, batch_size):
     windows = _sliding_windows(
         _resampled_chunks(chunks, sr), round(window*SR), round(hop*SR))
     while group := list(islice(windows, batch_size)):
-        xs = [self._features_of_window(at, y) for at,y in group]
-        for (at,y),prediction in zip(group, self.score_features(xs)):
+        heard = [self._hear_window(at, y) for at,y in group]
+        for (at,y),prediction in zip(group, self.score_heard(heard)):
             yield at/SR, (at+len(y))/SR, or_raise(prediction)
 
 # %% ../nbs/52_timeline.ipynb #883e4d11
@@ -123,29 +140,33 @@ def timeline(self:Recognizer,
              window:float=3.,   # scored at a time, s
              hop:float=1.,      # from one window to the next, s
              batch_size:int=64, # windows in a batch
+             channel:str|int='mix', # left, right, mix, or a number from 1
             )->pd.DataFrame:    # per window: start and end in s, label, each class' probability
-    "Score a recording window by window."
+    "Score a recording window by window; where no speech is, label and probabilities are empty."
     with open_sound(path) as sound:
-        used, notes = used_channels(sound)
+        used, notes = used_channels(sound, channel)
         chunks = (mean_of(block, used) for block in sound.blocks())
         scored = self._score_windows(
             chunks, sound.samplerate, window, hop, batch_size)
         rows = [
-            (start, end, p.label, *p.probabilities.values())
+            (start, end, p.label or '', *p.probabilities.values())
             for start,end,p in scored]
         if not rows:
             raise AudioError(
                 f'{path}: no samples can be read: it is empty, cut short, or its '
                 'header was never finished; mend or remove it')
         cut = cut_note(sound, rows[-1][1])
-    for note in [cut, *notes] if cut else notes:
+    notes = [cut, *notes] if cut else [*notes]
+    if not any(label for _, _, label, *_ in rows):
+        notes.append('no label, because there is no speech')
+    for note in notes:
         warnings.warn(f'{path}: {note}', stacklevel=2)
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
 # %% ../nbs/52_timeline.ipynb #2856bddc
 def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
             )->pd.DataFrame:       # start and end in s, label; no gaps, no overlaps
-    "Neighbouring windows of one label as one segment."
+    "Neighbouring windows of one label as one segment; without speech the label is empty."
     if timeline.empty:
         return pd.DataFrame(columns=['start', 'end', 'label'])
     t = timeline.reset_index(drop=True)
@@ -164,10 +185,11 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
     "Segments as RTTM lines, with the emotion in the speaker's place."
     def word(text):
         return '_'.join(text.split())
+    found = segments(timeline)
     lines = [
         f'SPEAKER {word(name)} 1 {s.start:.3f} {s.end-s.start:.3f} '
-        f'<NA> <NA> {word(s.label)} <NA> <NA>\n' for s in segments(timeline).itertuples()
-    ]
+        f'<NA> <NA> {word(s.label)} <NA> <NA>\n'
+        for s in found[found.label != ''].itertuples()]
     return ''.join(lines)
 
 # %% ../nbs/52_timeline.ipynb #faaedb59
@@ -192,7 +214,8 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     above.set_title(title, parse_math=False)
     palette = emotion_palette(timeline.columns[3:])
     for s in segments(timeline).itertuples():
-        below.axvspan(s.start, s.end, color=palette.get(s.label, '#7F7F7F'), lw=0)
+        if s.label:
+            below.axvspan(s.start, s.end, color=palette.get(s.label, '#7F7F7F'), lw=0)
     limits = timeline.start.iloc[0], timeline.end.iloc[-1]
     below.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=limits)
     return fig
@@ -254,11 +277,15 @@ def _recordings_in(folder, complain):
         found = audio_files(Path(folder))
     for w in caught:
         complain(w.message)
+    others = counted_endings(path.name for path in other_files(Path(folder)))
     if not found:
-        complain(
-            f'{folder}: no recordings ({", ".join(AUDIO)}) in this folder')
+        complain(f'{folder}: no recordings in this folder; there are {others or "no files"}')
+    elif others:
+        warnings.warn(f'{folder}: not scored, no recordings by their names: {others}',
+                      stacklevel=2)
     return found
 
+# %% ../nbs/52_timeline.ipynb #2fcc3877
 def _recordings_named(paths, piped, complain):
     "`(name, path)` of each recording: files, those in folders, `-` for what is piped in."
     for path in paths:
@@ -273,63 +300,102 @@ def _recordings_named(paths, piped, complain):
         else:
             yield printable(path), path
 
+def _each_with_channel(recordings, channel, complain):
+    "`(name, path, channel)`: where each channel is asked for, one for every channel there is."
+    for name,path in recordings:
+        if channel != 'each':
+            yield name, path, channel
+            continue
+        try:
+            with open_sound(path) as sound:
+                n_channels = sound.channels
+        except AudioError as e:
+            complain(e, path)
+            continue
+        for number in range(1, n_channels + 1):
+            yield name, path, number
+
 # %% ../nbs/52_timeline.ipynb #12b85098
 class _TableOutput:
     "A table for people to read."
-    def __init__(self, classes, out):
-        self.classes, self.out = classes, out
+    def __init__(self, classes, out, with_channels=False):
+        self.classes, self.out, self.with_channels = classes, out, with_channels
 
     def head(self):
         columns = ' '.join(f'{code:>5.5}' for code in self.classes)
         print(f'{"emotion":<12} {columns}  recording', file=self.out)
 
-    def row(self, name, prediction):
-        label = emotion_name(prediction.label)
-        values = ' '.join(
-            f'{p:5.2f}' for p in prediction.probabilities.values())
-        print(f'{label:<12} {values}  {one_line(name)}', file=self.out)
+    def row(self, name, prediction, channel):
+        label, shown = 'no speech', '    -'
+        values = [shown]*len(self.classes)
+        if not prediction.reason:
+            label = emotion_name(prediction.label)
+            values = [f'{p:5.2f}' for p in prediction.probabilities.values()]
+        about = f' [channel {channel}]' if self.with_channels else ''
+        about += f' ({prediction.reason})' if prediction.reason else ''
+        print(f'{label:<12} {" ".join(values)}  {one_line(name)}{about}', file=self.out)
 
 class _CSVOutput:
     "Comma-separated values."
-    def __init__(self, classes, out):
-        self.classes, self.writer = classes, csv.writer(
-            out, lineterminator='\n')
+    def __init__(self, classes, out, with_channels=False):
+        self.classes, self.with_channels = classes, with_channels
+        self.writer = csv.writer(out, lineterminator='\n')
 
     def head(self):
-        self.writer.writerow(['path', 'label', *self.classes])
+        more = ['reason', 'channel'] if self.with_channels else ['reason']
+        self.writer.writerow(['path', 'label', *self.classes, *more])
 
-    def row(self, name, prediction):
-        rounded = [round(p, 6) for p in prediction.probabilities.values()]
-        self.writer.writerow([name, prediction.label, *rounded])
+    def row(self, name, prediction, channel):
+        values = ['']*len(self.classes)
+        if not prediction.reason:
+            values = [round(p, 6) for p in prediction.probabilities.values()]
+        more = [channel] if self.with_channels else []
+        self.writer.writerow([name, prediction.label, *values, prediction.reason, *more])
 
 # %% ../nbs/52_timeline.ipynb #380b2032
 class _JSONOutput:
     "A JSON object per line."
-    def __init__(self, classes, out):
-        self.out = out
+    def __init__(self, classes, out, with_channels=False):
+        self.out, self.with_channels = out, with_channels
 
     def head(self):
         "JSON lines have no head."
 
-    def row(self, name, prediction):
+    def row(self, name, prediction, channel):
         rounded = {
-            code: round(p, 6) for code,p in prediction.probabilities.items()}
+            code: None if prediction.reason else round(p, 6)
+            for code,p in prediction.probabilities.items()}
         line = dict(path=name, label=prediction.label, probabilities=rounded)
+        if prediction.reason:
+            line['reason'] = prediction.reason
+        if self.with_channels:
+            line['channel'] = channel
         print(json.dumps(line), file=self.out)
 
+# %% ../nbs/52_timeline.ipynb #a6a4ef0c
 _OUTPUTS = dict(table=_TableOutput, csv=_CSVOutput, json=_JSONOutput)
 
 def _print_predictions(recognizer, recordings, output, complain):
     "Score whole recordings, and print a row for each."
     output.head()
     while group := list(islice(recordings, 32)):
-        predictions = recognizer.predict_each([path for _,path in group])
-        for (name,path),prediction in zip(group, predictions):
+        for (name,path,channel),prediction in zip(group, _predictions_of(recognizer, group)):
             if isinstance(prediction, AudioError):
                 complain(prediction, path)
             else:
-                output.row(name, prediction)
+                output.row(name, prediction, channel)
         sys.stdout.flush()
+
+def _predictions_of(recognizer, group):
+    "Predictions of `(name, path, channel)`, in batches of one choice of channel."
+    found = {}
+    for channel in {channel for *_, channel in group}:
+        rows = [i for i,one in enumerate(group) if one[2] == channel]
+        # a recogniser of somebody else's may know no channels
+        options = {} if channel == 'mix' else dict(channel=channel)
+        predictions = recognizer.predict_each([group[i][1] for i in rows], **options)
+        found |= dict(zip(rows, predictions))
+    return [found[i] for i in range(len(group))]
 
 # %% ../nbs/52_timeline.ipynb #4d783f5b
 def _unused_stem(name, used):
@@ -367,12 +433,12 @@ def _write_timelines(recognizer, recordings, folder, windows, complain):
     if folder.is_file():
         raise FileExistsError(f'{folder} is a file; --timeline wants a folder')
     folder.mkdir(parents=True, exist_ok=True)
-    for name,path in recordings:
+    for name,path,channel in recordings:
         stem = _unused_stem(name, used)
         used.add(stem)
         try:
             _check_replaceable(folder, stem)
-            lines = recognizer.timeline(path, **windows)
+            lines = recognizer.timeline(path, **windows, channel=channel)
         except (AudioError, FileExistsError) as e:
             complain(e, path)
             continue
@@ -388,15 +454,18 @@ def score_recordings(recognizer:Recognizer, # or one with the same methods
                      form:str='table',      # what is printed: table, csv or json
                      folder:str=None,       # of timelines, in place of what is printed
                      windows:dict=None,     # `window` and `hop` of a timeline, s
+                     channel:str|int='mix', # left, right, mix, each, or a number from 1
                     )->int:                 # recordings that could not be scored
     "Print a row for each recording, or write a timeline for each."
     with _PipedRecording() as piped:
         complain = _Complaints(piped)
-        recordings = _recordings_named(paths, piped, complain)
+        choice = channel_choice(channel)
+        recordings = _each_with_channel(
+            _recordings_named(paths, piped, complain), choice, complain)
         if folder:
             _write_timelines(
                 recognizer, recordings, folder, windows or {}, complain)
         else:
-            output = _OUTPUTS[form](recognizer.classes, sys.stdout)
+            output = _OUTPUTS[form](recognizer.classes, sys.stdout, choice == 'each')
             _print_predictions(recognizer, recordings, output, complain)
     return complain.count
