@@ -25,6 +25,6 @@ setup(
                  'Natural Language :: English', 'Topic :: Multimedia :: Sound/Audio :: Speech', 'Topic :: Scientific/Engineering :: Artificial Intelligence',
                  ] + [f'Programming Language :: Python :: 3.{m}' for m in range(minor, 14)],
     packages=find_packages(include=['ser_nbdev*']), include_package_data=True, zip_safe=False,
-    python_requires=f">={cfg['min_python']}", install_requires=lines('requirements'), extras_require={e: lines(f'{e}_requirements') for e in ('dev', 'export', 'whisper', 'dask', 'tensorboard')},
+    python_requires=f">={cfg['min_python']}", install_requires=lines('requirements'), extras_require={e: lines(f'{e}_requirements') for e in ('dev', 'export', 'whisper', 'transformers', 'dask', 'tensorboard')},
     entry_points={'console_scripts': lines('console_scripts'), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"]},
 )

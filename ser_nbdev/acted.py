@@ -82,9 +82,9 @@ def parse_ravdess(path:Path    # a recording
     if not name:
         return None
     if name['kind'] == '02':
-        return 'are songs (named 03-02-…)'
+        return 'songs (named 03-02-…)'
     if name['modality'] == '02':
-        return 'are videos without sound (named 02-…)'
+        return 'videos without sound (named 02-…)'
     return dict(
         at_home=path.parent.name.lower() == f"actor_{name['actor']}",
         label=name['label'],
@@ -103,7 +103,7 @@ def read_ravdess(root:Path       # folder with `Actor_01` …
         return rows
     twin = rows.name.str.startswith('01-') & ('03' + rows.name.str[2:]).isin(rows.name)
     if twin.any():
-        why = 'are the sound of videos (named 01-…) that is here as 03-…, too'
+        why = 'sound of videos (named 01-…) that is here as 03-…, too'
         rows.attrs['left_alone'][why] = rows.path[twin].tolist()
     return rows[~twin]
 

@@ -18,9 +18,9 @@ from dataclasses import fields
 from pathlib import Path
 from .config import (
     OLD_RECIPES, RECIPES, InputConfig, TrainConfig, cluster)
-from ser_nbdev.console import (
-    OldName, ScriptParser, add_corpus_options, add_fold_options, add_reader_options, console,
-    usual_split)
+from .console import (
+    OldName, ScriptParser, add_corpus_options, add_encoder_option, add_features_options,
+    add_fold_options, add_reader_options, console, known_features, usual_split)
 
 # %% ../nbs/55_cli.ipynb #a711439f
 def corpora_parser()->ArgumentParser:
@@ -56,9 +56,10 @@ def ser_corpora(argv:list=None # arguments (default: the command line's)
     options = corpora_parser().parse_args(argv)
     with console('ser_corpora'):
         from ser_nbdev.corpora import as_json, corpora_answer
+        from ser_nbdev.files import shown_lines
         text, answer = corpora_answer(
             options.corpus, options.root, not options.headers, **reading_options(options))
-        print(as_json(answer) if options.json else text)
+        print(as_json(answer) if options.json else shown_lines(text))
 
 # %% ../nbs/55_cli.ipynb #acbc3c2a
 def features_parser()->ArgumentParser:
@@ -70,7 +71,7 @@ def features_parser()->ArgumentParser:
     add('positions', nargs='*', help=SUPPRESS) # of versions before 0.2
     add_corpus_options(parser)
     add('--out', help='folder of the store')
-    add('--features', default='lld32', help='feature set: mfcc20, lld32 or lld43')
+    add_features_options(parser, 'lld32')
     add('--jobs', type=int, help='processes (default: one for a short job, or one per core)')
     add('--backend', default='loky', help='loky: this machine; dask: a cluster')
     add('--scheduler', help='of the Dask cluster, host:port')
@@ -100,7 +101,7 @@ def extracted(o:Namespace # parsed
     frame = read_corpus(name, root, **reading_options(o))
     warnings.simplefilter('ignore') # failures are listed in the end
     return extract_corpus(
-        frame, o.features, o.out, o.jobs, o.backend, o.scheduler, o.dtype,
+        frame, known_features(vars(o)), o.out, o.jobs, o.backend, o.scheduler, o.dtype,
         trim_db=o.trim)
 
 def ser_features(argv:list=None # arguments (default: the command line's)
@@ -109,16 +110,16 @@ def ser_features(argv:list=None # arguments (default: the command line's)
     options = features_parser().parse_args(argv)
     start = time.perf_counter()
     with console('ser_features'):
+        from ser_nbdev.files import one_line
         check_required(options)
         store = extracted(options)
-        seconds, audio = time.perf_counter()-start, store.lengths.sum()/100
+        seconds = time.perf_counter()-start
+        audio = store.lengths.sum()*store.frame_step
         print(
             f'{options.out}: {store}; {audio/60:.1f} min of audio in {seconds:.1f} s, '
             f'{audio/seconds:.0f} times real time')
         for failure in store.failures.itertuples():
-            print(
-                '  '
-                + ' '.join(f'{failure.name}: {failure.reason}'.splitlines()))
+            print('  ' + one_line(f'{failure.name}: {failure.reason}'))
 
 # %% ../nbs/55_cli.ipynb #4a9f6481
 def yes_or_no(text:str # as typed
@@ -181,6 +182,7 @@ def train_parser()->ArgumentParser:
         '--tensorboard', action='store_true',
         help="write TensorBoard logs into the run's folder")
     add_config_options(parser)
+    add_encoder_option(parser)
     return parser
 
 # %% ../nbs/55_cli.ipynb #3341dfb7
@@ -190,6 +192,9 @@ def options_config(options:dict # parsed
     changes = {
         f.name: options[f.name] for f in fields(TrainConfig)
         if f.name in options}
+    features = known_features(options)
+    if features:
+        changes['features'] = features
     return TrainConfig.recipe(options['recipe'], **changes)
 
 def run_folder(out:str,    # as typed
@@ -282,7 +287,8 @@ def ser_train(argv:list=None # arguments (default: the command line's)
         if lost:
             restart_process(lost)
         import pandas as pd
-        print(pd.DataFrame(run.metrics).T.round(3).to_string())
+        from ser_nbdev.files import shown_lines
+        print(shown_lines(pd.DataFrame(run.metrics).T.round(3).to_string()))
 
 # %% ../nbs/55_cli.ipynb #c399fdff
 def compare_parser()->ArgumentParser:
@@ -294,7 +300,7 @@ def compare_parser()->ArgumentParser:
     add('--run', help='take the options of a recorded run: original, plateau, modern, all')
     add('--recipe', type=recipe_name, choices=RECIPES,
         help='named settings that the options below change (default: quick)')
-    add('--features', help="mfcc20, lld32 or lld43 (default: the recipe's)")
+    add_features_options(parser)
     add('--normalise', help="statistics: global, speaker or none (default: the recipe's)")
     add_fold_options(parser)
     add('--fold', type=int, help='run this one alone, from 0 (default: all of them)')
@@ -316,7 +322,7 @@ def ser_compare(argv:list=None # arguments (default: the command line's)
     options = vars(compare_parser().parse_args(argv))
     with console('ser_compare'):
         from ser_nbdev.study import run_studies
-        run_studies(options)
+        run_studies({**options, 'features': known_features(options)})
 
 # %% ../nbs/55_cli.ipynb #933ac589
 CHANNEL_HELP = ('left, right, or a number from 1: that channel alone; each: a row for every '
@@ -331,6 +337,7 @@ def channel_option(text:str # as typed
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
 
+# %% ../nbs/55_cli.ipynb #c7f20afa
 def predict_parser()->ArgumentParser:
     "Options of `ser_predict`."
     parser = ScriptParser('ser_predict', 'Score recordings with a trained recogniser.',
@@ -357,6 +364,9 @@ def predict_parser()->ArgumentParser:
     add('--window', type=float, help='of a timeline, s (default: 3)')
     add('--hop', type=float, help='of a timeline, s (default: 1)')
     add('--channel', type=channel_option, default='mix', help=CHANNEL_HELP)
+    add('--features', metavar='MODULE:NAME',
+        help='a feature set of your own that the bundle was made with, package.module:name')
+    add_encoder_option(parser)
     return parser
 
 # %% ../nbs/55_cli.ipynb #e54f844d
@@ -378,12 +388,14 @@ def ser_predict(argv:list=None # arguments (default: the command line's)
     "Console script: score recordings."
     options = predict_options(argv)
     with console('ser_predict', then=''):
+        from ser_nbdev.files import one_line
         from ser_nbdev.recognizer import Recognizer
         from ser_nbdev.timeline import score_recordings
+        known_features(vars(options))
         is_run = options.bundle and (Path(options.bundle)/'config.json').exists()
         recognizer = (Recognizer.from_run if is_run else Recognizer.load)(options.bundle)
         print('ser_predict:', recognizer.card.brief, file=sys.stderr)
-        print('ser_predict: not for', recognizer.card['not for'], file=sys.stderr)
+        print('ser_predict: not for', one_line(recognizer.card['not for']), file=sys.stderr)
         failed = score_recordings(recognizer, options.paths, options.form, options.timeline,
                                   options.windows, options.channel)
     if failed:

@@ -19,7 +19,7 @@ from .keras_setup import ATTENTION, SHORTCUT_NEEDS_POOL
 @dataclass(frozen=True)
 class InputConfig:
     "What a model sees of each frame."
-    features:str = 'mfcc20'    # feature set: mfcc20, lld32 or lld43
+    features:str = 'mfcc20'    # feature set: mfcc20, lld32, lld43, whisper_base, a sum
     normalise:str = 'global'   # statistics: global (training rows), speaker (own) or none
     stack:int = 1              # consecutive frames joined to one step
 

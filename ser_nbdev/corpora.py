@@ -89,6 +89,9 @@ def read_with_unlabelled(name:str,        # key in `CORPORA`
     df = _chosen_rows(df, name, None if own else labels, where)
     asked = dict(labels=own or labels, where=where, **kwargs)
     asked = {key: value for key, value in asked.items() if value}
+    left_alone = raw.attrs.get('left_alone')
+    if left_alone:
+        df.attrs['left_out'] = left_alone
     if asked:
         df.attrs['read'] = asked
     return df, raw.attrs.get('unlabelled', [])
@@ -102,13 +105,13 @@ def rows_in(corpus:Corpus, root:Path, **kwargs)->pd.DataFrame:
     if not root.exists():
         raise CorpusError(f"{corpus.name}: {root} does not exist; {remedy}")
     raw = corpus.read(root, **kwargs)
-    left = [f'{len(paths)} recordings {why}{_some_paths(paths, root)}'
+    left = [f'{len(paths)} left out, {why}{_some_paths(paths, root)}'
             for why, paths in raw.attrs.get('left_alone', {}).items()]
     if not len(raw):
         found = ''.join(f'; {one}' for one in left)
         raise CorpusError(f"{corpus.name}: nothing to read in {root}{found}; {remedy}")
     for one in left:
-        warnings.warn(f'{corpus.name}: {one}; they are not used', stacklevel=4)
+        warnings.warn(f'{corpus.name}: {one}', stacklevel=4)
     return raw
 
 # %% ../nbs/16_corpora.ipynb #23e162b1
@@ -146,6 +149,7 @@ class Report:
     sampling_rates:dict  # Hz -> files
     missing:list         # utterances with a label and no recording
     unlabelled:list      # recordings with no label
+    left_out:list        # recordings that the reader knows and does not read, such as songs
     unreadable:list      # utterances whose file is no audio
     duplicates:list      # groups of utterances with the same audio
     clipped:list         # utterances
@@ -195,7 +199,7 @@ def validate(name:str,        # key in `CORPORA`
     corpus = known_corpus(name)
     df, unlabelled = read_with_unlabelled(name, root, **kwargs)
     whole = not kwargs.get('where') and not kwargs.get('labels')
-    present = df[[Path(path).is_file() for path in df.path]]
+    present = df[[os.path.isfile(path) for path in df.path]]
     if audio:
         heard = _listen_to_all(present)
     else:
@@ -210,6 +214,8 @@ def validate(name:str,        # key in `CORPORA`
         **_lengths_found(df.duration.dropna()),
         missing=list(df.index.difference(present.index)),
         unlabelled=[os.path.relpath(path, root) for path in unlabelled],
+        left_out=[os.path.relpath(path, root)
+                  for paths in df.attrs.get('left_out', {}).values() for path in paths],
         unreadable=[name for name, sound in heard.items() if sound is None],
         **_findings(heard))
 
@@ -273,7 +279,7 @@ def report_table(r:Report        # from `validate`
 
 # %% ../nbs/16_corpora.ipynb #fd22c2c5
 FINDINGS = (
-    'missing', 'unlabelled', 'unreadable', 'duplicates', 'clipped', 'silent')
+    'missing', 'unlabelled', 'left_out', 'unreadable', 'duplicates', 'clipped', 'silent')
 
 def _code_and_name(code:str)->str:
     "Such as `ang (angry)`; a class of one's own is its own name."
@@ -300,7 +306,7 @@ def _listed_row(check:str, found:list)->tuple:
     "A row of findings, the first three by name; groups of names are equal recordings."
     names = [' = '.join(x) if isinstance(x, list) else x for x in found]
     more = ' …' if len(names) > 3 else ''
-    return check, len(names), 0, ', '.join(names[:3]) + more
+    return check.replace('_', ' '), len(names), 0, ', '.join(names[:3]) + more
 
 # %% ../nbs/16_corpora.ipynb #e97e873e
 def plot_balance(df:pd.DataFrame, # a corpus table

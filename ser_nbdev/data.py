@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from .bucketing import checked_rows, lengths_of
 from .corpora import CORPORA, read_corpus
+from .files import one_line
 from .folds import Fold, assert_no_leak
 from .selection import keep_where
 from .labels import (
@@ -37,7 +38,7 @@ def with_labels(frame:pd.DataFrame,   # corpus table
     kept = relabel(frame, meant_classes(frame, labels))
     left = frame.emotion.drop(kept.index).value_counts()
     if len(left):
-        counts = ', '.join(f'{label} {n}' for label, n in left.items())
+        counts = one_line(', '.join(f'{label} {n}' for label, n in left.items()))
         print(f'{left.sum()} of {len(frame)} utterances left out, '
               f'their labels are not in the set {str(labels or "six")!r}: {counts}')
     return with_two_classes(kept)
@@ -81,7 +82,7 @@ def with_two_classes(kept:pd.DataFrame # corpus table
 # %% ../nbs/25_data.ipynb #921ddd37
 def load_features(corpus:str,          # name in `CORPORA`
                   root:str|Path,       # its folder
-                  features:str,        # feature set
+                  features:str,        # name of a feature set, or a set
                   out:str|Path,        # folder for the feature store
                   labels:str|dict=None,# a label set, or your own: see `own_labels` (default: six)
                   jobs:int=None,       # processes that extract (default: as many as it is worth)
@@ -122,6 +123,7 @@ class Rows:
         self.rows = np.asarray(rows)
         self.lengths = store.lengths[rows]
         self.features, self.fingerprint = store.features, store.fingerprint
+        self.facts, self.frame_step = store.facts, store.frame_step
         self.trim_db, self.sources = store.trim_db, store.sources
 
     def __len__(self): return len(self.rows)

@@ -6,15 +6,19 @@
 __all__ = ['SPEAKERS', 'SENTENCES', 'SCRIPTS', 'PROPORTIONS', 'DIALOGUES', 'WRITTEN', 'TYPICAL_RATINGS', 'CONFUSED_WITH',
            'LABELS_HEADER', 'RECIPE', 'ABOUT', 'PAIR', 'sentences_of', 'shares', 'Turn', 'name_seed', 'speaker_parts',
            'dialogue_turns', 'plan', 'speaker_style', 'speak', 'evaluators_votes', 'evaluators_ratings',
-           'evaluation_block', 'new_file', 'write_text_whole', 'write_labels', 'claim_folder', 'remove_parts',
-           'speak_turn', 'speak_corpus', 'all_recordings_there', 'remove_leftovers', 'speak_into_cache', 'demo_corpus']
+           'evaluation_block', 'write_text_whole', 'write_labels', 'claim_folder', 'clean_folder', 'speak_turn',
+           'speak_corpus', 'files_below', 'digests_below', 'odd_files', 'all_recordings_there', 'remove_leftovers',
+           'speak_into_cache', 'set_aside', 'demo_corpus']
 
 # %% ../nbs/18_demo.ipynb #adc110e1
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
+import uuid
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +28,9 @@ import numpy as np
 from .acting import (
     CUES, RULES, Speaker, draw_cues, draw_room, perform, record)
 from .espeak import DemoError, espeak
-from .files import cache_folder, filled_cache, whole_file
+from .files import (
+    SUMS, FileError, cache_folder, file_digest, filled_cache, is_foreign,
+    own_folder, read_sums, whole_file, write_sums, write_whole)
 
 # %% ../nbs/18_demo.ipynb #e6463c89
 SPEAKERS = dict(
@@ -230,15 +236,10 @@ def evaluation_block(turn:Turn, start:float, end:float, seed:int)->str:
     return '\n'.join(lines) + '\n\n'
 
 # %% ../nbs/18_demo.ipynb #4264868b
-def new_file(path:Path):
-    "`whole_file` in a folder that is made if need be."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return whole_file(path)
-
 def write_text_whole(path:Path, text:str):
     "Write a text in UTF-8, whole or not at all."
-    with new_file(path) as f:
-        f.write(text.encode())
+    own_folder(path.parent)
+    write_whole(path, text)
 
 LABELS_HEADER = '% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n'
 
@@ -284,10 +285,13 @@ def claim_folder(root:Path, about:str):
                         f'({about.splitlines()[-1]}); choose an empty folder')
     write_text_whole(mark, about)
 
-def remove_parts(root:Path):
-    "Remove the files that a killed process has begun."
-    for part in list(root.rglob('.*.part')):
-        part.unlink(missing_ok=True)
+def clean_folder(root:Path):
+    "Remove the files that a killed process has begun; refuse links, which lead elsewhere."
+    for path in list(root.rglob('*')):
+        if path.is_symlink():
+            raise DemoError(f'{path}: a link, and nothing is written through links; remove it')
+        if path.match('.*.part'):
+            path.unlink(missing_ok=True)
 
 # %% ../nbs/18_demo.ipynb #752a7e34
 def speak_turn(path:Path, turn:Turn, seed:int)->float: # its duration in s
@@ -295,10 +299,12 @@ def speak_turn(path:Path, turn:Turn, seed:int)->float: # its duration in s
     import soundfile as sf
     if not path.exists():
         y = speak(turn, seed)
-        with new_file(path) as f:
+        own_folder(path.parent)
+        with whole_file(path) as f:
             sf.write(f, y, 16_000, 'PCM_16', format='WAV')
     return sf.info(path).duration
 
+# %% ../nbs/18_demo.ipynb #407e180a
 def speak_corpus(root:str|Path,         # folder to speak into: empty, or with an interrupted demo
                  n_per_speaker:int=48,  # utterances of the six emotions per speaker, at least 6
                  seed:int=0,            # another seed, another corpus by the same ten voices
@@ -308,7 +314,7 @@ def speak_corpus(root:str|Path,         # folder to speak into: empty, or with a
     root, dialogues = Path(root), plan(n_per_speaker, seed)
     espeak()
     claim_folder(root, ABOUT.format(recipe=RECIPE, n=n_per_speaker, seed=seed))
-    remove_parts(root)
+    clean_folder(root)
     with tqdm(total=sum(map(len, dialogues.values())), desc='speaking', unit='utt', leave=False,
               disable=bool(os.environ.get('TQDM_DISABLE'))) as bar:
         for name, turns in dialogues.items():
@@ -319,13 +325,44 @@ def speak_corpus(root:str|Path,         # folder to speak into: empty, or with a
                 seconds.append(speak_turn(path, turn, seed))
                 bar.update()
             write_labels(session/'dialog', name, turns, seconds, seed)
+    write_sums(root, digests_below(root))
     return root
+
+# %% ../nbs/18_demo.ipynb #80abb00e
+def files_below(root:Path)->dict: # path from there, with slashes: path
+    "What a corpus consists of: all but hidden files and the list of digests."
+    found = sorted(root.rglob('*'))
+    return {
+        path.relative_to(root).as_posix(): path for path in found
+        if not path.name.startswith('.') and path!=root/SUMS}
+
+def digests_below(root:Path)->dict: # path from there: digest
+    "The digest of each file."
+    return {
+        name: file_digest(path) for name, path in files_below(root).items()
+        if path.is_file()}
+
+def odd_files(root:Path)->list: # paths from there
+    "Files that are changed, additional, links, or somebody else's."
+    digests = read_sums(root)
+    def is_odd(name, path):
+        status = path.lstat()
+        if is_foreign(status, root):
+            return True
+        if stat.S_ISDIR(status.st_mode):
+            return False
+        changed = digests is not None and digests.get(name)!=file_digest(path)
+        return not stat.S_ISREG(status.st_mode) or changed
+    own = {'.': root, SUMS: root/SUMS} if digests is not None else {'.': root}
+    odd = [name for name, path in own.items() if is_foreign(path.lstat(), root)]
+    return odd + [name for name, path in files_below(root).items() if is_odd(name, path)]
 
 # %% ../nbs/18_demo.ipynb #cf25f4b3
 def all_recordings_there(root:Path, n_per_speaker:int, seed:int)->bool:
     "Whether the corpus is complete."
     n_turns = sum(map(len, plan(n_per_speaker, seed).values()))
-    return n_turns==sum(1 for _ in root.glob('Session*/sentences/wav/*/*.wav'))
+    found = n_turns==sum(1 for _ in root.glob('Session*/sentences/wav/*/*.wav'))
+    return found and (read_sums(root) or {}).keys() <= files_below(root).keys()
 
 def remove_leftovers(cache:Path, name:str):
     "Remove what a process left that was killed more than an hour ago."
@@ -348,6 +385,18 @@ def speak_into_cache(cache:Path, name:str, n_per_speaker:int, seed:int):
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
+# %% ../nbs/18_demo.ipynb #552fb55a
+def set_aside(root:Path, # corpus in the cache
+              odd:list   # its odd files
+             ):
+    "Rename a corpus that is not what was spoken, and tell."
+    aside = root.with_name(f'{root.name}.set-aside-{uuid.uuid4().hex[:8]}')
+    with suppress(FileNotFoundError): # another process was faster
+        root.rename(aside)
+    warnings.warn(
+        f'{root}: {len(odd)} of its files were changed, or are somebody else\'s, {odd[0]} for '
+        f'example; it is spoken anew, and the old one is now {aside.name}', stacklevel=3)
+
 # %% ../nbs/18_demo.ipynb #320b7618
 def demo_corpus(n_per_speaker:int=48,  # utterances of the six emotions per speaker, at least 6
                 seed:int=0,            # another seed, another corpus by the same ten voices
@@ -355,10 +404,15 @@ def demo_corpus(n_per_speaker:int=48,  # utterances of the six emotions per spea
     "The demo corpus, spoken once into the cache (the variable `SER_NBDEV_CACHE` moves it)."
     name = f'demo{RECIPE}-{n_per_speaker}-{seed}'
     root = cache_folder()/name
-    if os.path.exists(root) and all_recordings_there(
-            root, n_per_speaker, seed):
+    odd = odd_files(root) if os.path.lexists(root) else []
+    if not odd and all_recordings_there(root, n_per_speaker, seed):
+        if read_sums(root) is None: # as earlier versions left it
+            with suppress(FileError):
+                write_sums(root, digests_below(root))
         return root
     with filled_cache() as cache:
+        if odd:
+            set_aside(root, odd)
         if root.exists():
             return speak_corpus(root, n_per_speaker, seed)
         remove_leftovers(cache, name)

@@ -13,12 +13,12 @@ import numpy as np, pandas as pd, soundfile
 from fastcore.basics import patch
 from .audio import SR, AudioError
 from .features import HOP, mfcc
-from .files import plain_text
+from .files import label_text, one_line, plain_text
 from .labels import EMOTIONS, emotion_palette
 from .parts import times_of
 from .prediction import Prediction
 from .recognizer import Recognizer, or_raise, read_utterance
-from .timeline import one_line, quiet_png
+from .timeline import quiet_png
 
 # %% ../nbs/53_explorer.ipynb #4cea299c
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def explorer_figure(y:np.ndarray,          # waveform at 16 kHz, (n_samples,)
     below = fig.add_subplot(grid[1,0], sharex=above)
     _draw_waveform(above, y)
     _draw_mfcc(below, y)
-    above.set_title(title, parse_math=False)
+    above.set_title(label_text(title))
     if len(prediction.attention):
         _draw_attention(above.twinx(), prediction)
     bars = prediction.plot(fig.add_subplot(grid[:,1]))

@@ -9,6 +9,8 @@ __all__ = ['export']
 import json, tempfile
 from pathlib import Path
 import numpy as np
+from .files import (
+    FileError, refuse_other_file, whole_folder, write_whole)
 from .keras_setup import quiet_stderr
 from .layers import Either, StackFrames, keras, utterance_statistics
 from .recognizer import Recognizer, probability_model
@@ -68,8 +70,12 @@ def _save_tf_function(scores, models, signature, path):
     module = tf.Module()
     module.models = models
     module.scores = tf.function(scores, input_signature=signature)
-    with quiet_stderr():
-        tf.saved_model.save(module, str(path), signatures=module.scores)
+    try:
+        with quiet_stderr(), whole_folder(path) as folder:
+            tf.saved_model.save(module, str(folder), signatures=module.scores)
+    except tf.errors.OpError as e: # such as a full disk
+        reason = (e.message or type(e).__name__).splitlines()[0]
+        raise FileError(f'{path}: cannot write: {reason}; mend that and run again') from e
 
 def _export_saved_model(recognizer, path):
     import tensorflow as tf
@@ -183,9 +189,11 @@ def _export_tflite(recognizer, path):
         return _average_of_models(outputs)
 
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
-        _save_tf_function(scores, [], signature, folder)
-        Path(path).write_bytes(
-            tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+        saved = Path(folder)/'saved'
+        _save_tf_function(scores, [], signature, saved)
+        write_whole(
+            path,
+            tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert())
 
 # %% ../nbs/54_export.ipynb #31132a28
 class _OnnxGraph:
@@ -343,7 +351,7 @@ def _export_onnx(recognizer, path):
                  card=recognizer.card)
     onnx.helper.set_model_props(model, dict(ser_nbdev=json.dumps(about)))
     onnx.checker.check_model(model, full_check=True)
-    Path(path).write_bytes(model.SerializeToString())
+    write_whole(path, model.SerializeToString())
 
 # %% ../nbs/54_export.ipynb #1f5f46a9
 _MARKS = dict(tflite=b'TFL3', onnx=b'ser_nbdev')    # in the first bytes; ONNX names its producer
@@ -351,13 +359,19 @@ _MARKS = dict(tflite=b'TFL3', onnx=b'ser_nbdev')    # in the first bytes; ONNX n
 def _is_export(path, format):
     "Whether a path holds what was exported there before: a file with our mark, a SavedModel."
     if format in _MARKS:
-        return path.is_file() and _MARKS[format] in path.read_bytes()[:32]
+        if not path.is_file():
+            return False
+        with open(path, 'rb') as f:
+            return _MARKS[format] in f.read(32)
     return path.is_dir() and ((path/'saved_model.pb').exists() or not any(path.iterdir()))
 
+# %% ../nbs/54_export.ipynb #b0d5c6ad
 def _check_target(path, format):
     "Refuse a folder that is not there, and a path that holds something else."
     if not path.parent.is_dir():
         raise FileNotFoundError(f'{path}: there is no folder {path.parent}; make it first')
+    if path.is_symlink():
+        refuse_other_file(path)
     if path.exists() and not _is_export(path, format):
         kind = 'a folder' if path.is_dir() else 'a file'
         raise FileExistsError(f'{path}: {kind} that is no {format} is there; '

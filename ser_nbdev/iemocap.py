@@ -212,8 +212,7 @@ def read_flat_iemocap(root:Path        # folder with recordings and a CSV, or th
     left = [str(path) for path in found if recordings.get(path.stem) == path]
     if rows:
         return reader_rows(rows, left + unknown)
-    why = ('have the names of turns, but there are neither label files nor a CSV with path and '
-           'emotion')
+    why = 'turns by their names, but without label files or a CSV with path and emotion'
     return reader_rows([], [], {why: left} if left else {})
 
 # %% ../nbs/12_iemocap.ipynb #274999de

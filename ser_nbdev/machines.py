@@ -15,7 +15,7 @@ import numpy as np
 from .devices import keras, ops
 from .metrics import uar_of_counts, wa_of_counts
 from .runs import Run, run_differences
-from .files import whole_file
+from .files import own_folder, write_whole
 
 # %% ../nbs/39_machines.ipynb #116a189a
 class WorkerLost(RuntimeError):
@@ -72,11 +72,10 @@ def start_together(strategy:object, # of several machines
     if differences:
         raise ValueError(
             f'{out}: machine 0 trains something else: {differences}')
-    (out/'checkpoint').mkdir(exist_ok=True)
-    (out/'checkpoint/state.npz').unlink(missing_ok=True)
+    kept = own_folder(out, 'checkpoint')/'state.npz'
+    kept.unlink(missing_ok=True)
     if state:
-        with whole_file(out/'checkpoint/state.npz') as f:
-            f.write(state)
+        write_whole(kept, state)
 
 # %% ../nbs/39_machines.ipynb #c4ad6ed1
 def cluster_step(strategy,       # of several machines

@@ -17,6 +17,7 @@ import joblib
 import pandas as pd
 from tqdm.auto import tqdm
 from .config import cluster
+from .files import one_line
 
 # %% ../nbs/38_parallel.ipynb #5778d742
 class Tally:
@@ -136,7 +137,7 @@ def train_in_turn(tasks, features, frame, bar):
     "Runs one after the other in this process."
     runs, done = [], 0
     for config, fold, out in tasks:
-        bar.set_description(Path(out).name)
+        bar.set_description(one_line(Path(out).name))
         runs.append(train_and_free(config, features, frame, fold, out, bar=bar))
         done += config.epochs
         bar.update(done-bar.n) # epochs that patience has saved

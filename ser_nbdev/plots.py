@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
+from .files import label_text
 from .labels import emotion_name, emotion_palette
 from .metrics import confusion, ece, reliability
 from .parts import times_of
@@ -121,7 +122,7 @@ def plot_curves(c:Comparison,              # what to draw
             ax.set(xlabel='epoch', ylabel=CURVE_NAMES[column])
             ax.label_outer()
     for ax, arm in zip(axs[0], c.arms):
-        ax.set_title(arm)
+        ax.set_title(label_text(arm))
     curve_legend(c, what, axs[0][0].figure)
     return axs
 
@@ -179,7 +180,7 @@ def plot_confusion(predictions:pd.DataFrame, # columns truth and predicted
     counts = confusion(predictions.truth, predictions.predicted, classes)
     share = counts/counts.sum(1, keepdims=True).clip(1)
     text = [[f'{s:.0%}\n{n}' for s, n in zip(*row)] for row in zip(share, counts)]
-    names = [emotion_name(code) for code in classes]
+    names = [label_text(emotion_name(code)) for code in classes]
     ax = new_axes(4.4, 3.8) if ax is None else ax
     sns.heatmap(share, vmin=0, vmax=1, cmap='Blues', annot=np.array(text), fmt='', cbar=False,
                 square=True, xticklabels=names, yticklabels=names, annot_kws=dict(fontsize=8),
@@ -195,7 +196,7 @@ def plot_confusions(c:Comparison, # what to draw
     "Confusion matrices of the arms side by side."
     axs = new_axes(9, 4.4, columns=len(c.arms))
     for ax, arm in zip(axs, c.arms):
-        plot_confusion(c.of_arm(arm), c.classes, arm, ax)
+        plot_confusion(c.of_arm(arm), c.classes, label_text(arm), ax)
     axs[0].figure.suptitle(title)
     return axs[0].figure
 
@@ -207,8 +208,9 @@ def plot_speakers(c:Comparison,   # what to draw
     "UAR of each speaker in both arms, joined by a line."
     import seaborn as sns
     ax = new_axes(9, 2.8) if ax is None else ax
-    scores = pd.DataFrame({arm: speaker_uar(c.of_arm(arm)) for arm in c.arms})
-    scores.index = scores.index.astype(str).rename('speaker')
+    scores = pd.DataFrame(
+        {label_text(arm): speaker_uar(c.of_arm(arm)) for arm in c.arms})
+    scores.index = scores.index.map(label_text).rename('speaker')
     ax.vlines(
         scores.index, scores.min(axis=1), scores.max(axis=1), color='grey',
         lw=1)
@@ -242,7 +244,7 @@ def plot_calibration(c:Comparison,   # what to draw
         area = 10 + 300*bins.n/bins.n.sum()
         ax.scatter(
             bins.confidence, bins.accuracy, area, color=colour, marker=marker,
-            alpha=.7, label=f'{arm}: ECE {ece(sure, right):.3f}')
+            alpha=.7, label=f'{label_text(arm)}: ECE {ece(sure, right):.3f}')
     ax.set(
         xlabel='confidence (probability of what is predicted)',
         ylabel='share that is right', xlim=(0, 1), ylim=(0, 1), title=title)
@@ -271,11 +273,13 @@ def plot_people(t:pd.DataFrame, # columns speaker, truth, model, people: see `be
 
 def emotion_names(codes):
     "Their names; an unknown code is its own name."
-    return [emotion_name(code) for code in codes]
+    return [label_text(emotion_name(code)) for code in codes]
 
 def palette_of(codes):
     "The colour of each class that occurs, by name."
-    return {emotion_name(code): colour for code, colour in emotion_palette(codes).items()}
+    return {
+        label_text(emotion_name(code)): colour
+        for code, colour in emotion_palette(codes).items()}
 
 def correlation_text(t, within=None):
     "Such as +0.20 [+0.05, +0.34]."
@@ -328,7 +332,7 @@ def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attentio
             if len(found):
                 plot_found(found.iloc[0], paths, pair)
             else:
-                plot_nothing(f'{emotion_name(emotion)}: no {kind}', pair)
+                plot_nothing(f'{emotion_names([emotion])[0]}: no {kind}', pair)
     label_outer_axes(axs[0, 0].figure)
     return axs[0, 0].figure
 
@@ -336,9 +340,10 @@ def plot_hits_and_misses(looked:pd.DataFrame, # name, truth, predicted, attentio
 def plot_found(utterance, paths, pair):
     "One utterance on its pair of axes."
     from ser_nbdev.audio import load_audio
-    title = f'{utterance["name"]}: {emotion_name(utterance.truth)}'
-    if utterance.predicted != utterance.truth:
-        title += f', predicted {emotion_name(utterance.predicted)}'
+    truth, predicted = emotion_names([utterance.truth, utterance.predicted])
+    title = f'{label_text(utterance["name"])}: {truth}'
+    if predicted != truth:
+        title += f', predicted {predicted}'
     table = paths if isinstance(paths, pd.DataFrame) else paths.to_frame('path')
     row = table.loc[[utterance['name']]]
     [(start, end)] = times_of(row)
@@ -380,7 +385,7 @@ def plot_embeddings(x:np.ndarray,         # vectors, `(n_rows, n_units)`
         dict(first=first, second=second, emotion=emotion_names(emotions)))
     marked = 0 < len(set(speakers)) < 12
     if marked:
-        table['speaker'] = list(speakers)
+        table['speaker'] = list(map(label_text, speakers))
     sns.scatterplot(
         table, x='first', y='second', hue='emotion',
         palette=palette_of(emotions), style='speaker' if marked else None,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prediction', 'warn_of_no_speech']
 
-# %% ../nbs/50a_prediction.ipynb #a7ec008f
+# %% ../nbs/50a_prediction.ipynb #259c9618
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,13 +15,13 @@ from fastcore.basics import patch
 
 from .labels import emotion_name, emotion_palette
 
-# %% ../nbs/50a_prediction.ipynb #a10262ee
+# %% ../nbs/50a_prediction.ipynb #b2a8f952
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 else:   # nbdev looks the name up when it makes the pages
     Axes = 'Axes'
 
-# %% ../nbs/50a_prediction.ipynb #b4e770c5
+# %% ../nbs/50a_prediction.ipynb #d187d7a3
 @dataclass
 class Prediction:
     "What a recogniser predicts for one recording."
@@ -45,7 +45,7 @@ class Prediction:
             f'{code} {probability:.2f}' for code,probability in ranked)
         return f'{emotion_name(self.label)} ({rest})'
 
-# %% ../nbs/50a_prediction.ipynb #c775ab4e
+# %% ../nbs/50a_prediction.ipynb #27b2c927
 @patch
 def plot(self:Prediction,
          ax:'Axes'=None, # axes to draw on (default: a new figure)
@@ -64,11 +64,10 @@ def plot(self:Prediction,
     ax.invert_yaxis()
     return ax
 
-# %% ../nbs/50a_prediction.ipynb #c5ce81f8
-def warn_of_no_speech(prediction:Prediction, # of a recording
-                      name:str               # of it
-                     )->None:                # warns
+# %% ../nbs/50a_prediction.ipynb #2d8899e7
+def warn_of_no_speech(reason:str, # silence, steady noise, a tone; empty: no warning
+                      name:str    # of the recording
+                     )->None:     # warns
     "Warn of a recording without a label."
-    if prediction.reason:
-        warnings.warn(f'{name}: no label, because there is no speech: {prediction.reason}',
-                      stacklevel=3)
+    if reason:
+        warnings.warn(f'{name}: no label, because there is no speech: {reason}', stacklevel=3)

@@ -260,7 +260,7 @@ def reader_rows(rows:list,       # a dict for each utterance
     df.attrs['left_alone'] = left_alone or {}
     return df
 
-MISPLACED = 'have the name of another recording, which lies in its own folder, and are not the same'
+MISPLACED = 'not the same as the recording of that name in its own folder'
 
 def _one_of_a_name(first:dict, second:dict, left_alone:dict)->dict:
     "One of two rows with one name; an error where they differ and neither is at home."

@@ -10,18 +10,16 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, load_audio
 from .bucketing import BucketIterator, pad_batch
-from .bundle import (
-    check_class_names, check_description, read_bundle, write_bundle)
+from .bundle import check_class_names, check_description, read_bundle, write_bundle
 from .feature_sets import extract, feature_set, waveform_at_16k
 from .features import HOP
-from .files import folder_name, plain_text
+from .files import folder_name, one_line, plain_text
 from .folds import folds
 from .normalise import CMVN, fit_cmvn
 from .parts import recordings_of
@@ -47,7 +45,7 @@ NOT_FOR = (
 class Card(dict):
     "What to know of a recogniser: a title and a sentence each."
     def __str__(self):
-        return '\n'.join(f'{title}: {text}' for title,text in self.items())
+        return '\n'.join(one_line(f'{title}: {text}') for title,text in self.items())
 
     def _repr_markdown_(self):
         return '\n'.join(
@@ -57,7 +55,7 @@ class Card(dict):
     def brief(self)->str:
         "One line."
         titles = [t for t in self if t in ('what', 'trained on', 'score')]
-        return '; '.join(f'{t}: {self[t]}' for t in titles).rstrip('.')
+        return one_line('; '.join(f'{t}: {self[t]}' for t in titles)).rstrip('.')
 
 # %% ../nbs/51_recognizer.ipynb #a11452c0
 def _card_of_runs(runs):
@@ -96,12 +94,9 @@ def _scoring_function(model):
         return lambda frames, mask: model.predict_on_batch([frames, mask])
     import tensorflow as tf
     n_features = model.inputs[0].shape[-1]
-    signature = [
-        tf.TensorSpec([None, None, n_features]),
-        tf.TensorSpec([None, None], tf.bool)]
+    signature = [tf.TensorSpec([None, None, n_features]), tf.TensorSpec([None, None], tf.bool)]
     return tf.function(
-        lambda frames, mask: model(
-            [frames, mask], training=False),
+        lambda frames, mask: model([frames, mask], training=False),
         input_signature=signature)
 
 # %% ../nbs/51_recognizer.ipynb #6646cdf4
@@ -112,7 +107,7 @@ class Recognizer:
         info:dict,     # classes, features and recipe, as in a run's config.json; `cmvns`; `card`
     ):
         check_class_names(info['classes'])
-        check_description(info, len(models))
+        self.features = check_description(info, len(models))
         self.models, self.info, self.classes = models, info, info['classes']
         self.card = Card(info['card'])
         self.cmvns = [c and CMVN.from_dict(c) for c in info['cmvns']]
@@ -133,7 +128,7 @@ class Recognizer:
 # %% ../nbs/51_recognizer.ipynb #f9203bcc
 def _finished_runs(runs):
     "Open runs, their folders, or lists of them; refuse what is not finished."
-    from ser_nbdev.runs import Run
+    from ser_nbdev.runs import Run, tell_unchecked
     flat = []
     for r in runs:
         flat += r if isinstance(r, (list, tuple)) else [r]
@@ -141,10 +136,8 @@ def _finished_runs(runs):
     if not opened:
         raise ValueError('from_run needs at least one finished run')
     for r in opened:
-        if not r.finished:
-            raise ValueError(
-                f'{r.path}: holds no finished run; '
-                'the command that began one there goes on with it')
+        r.check()
+    tell_unchecked(opened)
     return opened
 
 def _check_same_configuration(infos):
@@ -173,8 +166,12 @@ def _info_of_runs(runs, card=None):
     info['card'] = dict(card or _card_of_runs(runs))
     info['card'].setdefault('not for', NOT_FOR)
     if not info['features']['fingerprint']:         # arrays from no store: made just now
-        fingerprint = feature_set(info['features']['name']).fingerprint
-        info['features'] = {**info['features'], 'fingerprint': fingerprint}
+        ours = feature_set(info['features']['name'])
+        info['features'] = dict(info['features'], fingerprint=ours.fingerprint, **ours.facts)
+    try:
+        check_description(info, len(runs))
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f'{runs[0].path}: cannot be used: {e}') from None
     return info
 
 @patch(cls_method=True)
@@ -202,7 +199,7 @@ def features_of(self:Recognizer,
                )->np.ndarray:       # (n_frames, n_features)
     "Features of a waveform, before normalisation."
     with _blas_threads().limit(limits=1, user_api='blas'):
-        x = extract(y, sr, self.info['features']['name'])
+        x = extract(y, sr, self.features)
     peak = np.abs(y).max()
     if peak > 50:
         raise AudioError(
@@ -252,7 +249,7 @@ def score_features(self:Recognizer,
         if attention:
             n_steps = -(-len(xs[i])//stack)
             weights = attention[0][i,:n_steps]
-        centres = feature_set(self.info['features']['name']).times(len(weights), stack)
+        centres = self.features.times(len(weights), stack)
         if times is not None:
             steps = np.arange(len(times[i]))*HOP/SR
             centres = np.interp(centres, steps, times[i])
@@ -269,10 +266,14 @@ class Heard:
     times:np.ndarray  # of every 10 ms, s
     reason:str        # why there is no speech in it; empty: there may be
 
+    @property
+    def nbytes(self):
+        return self.x.nbytes
+
 @patch
 def _pitch_in(self:Recognizer, x, n):
     "F0 of each of `n` frames in Hz, where a column has it."
-    names = list(feature_set(self.info['features']['name']).columns)
+    names = list(self.features.columns)
     if len(x) != n:
         return None
     if 'F0' in names:
@@ -355,20 +356,33 @@ def predict(self:Recognizer,
     else:
         raise AudioError(f'a {type(audio).__name__} is no recording; '
                          'give its path, or its samples as a NumPy array')
-    prediction = or_raise(self.score_heard([heard])[0])
-    warn_of_no_speech(prediction, name)
-    return prediction
+    warn_of_no_speech(heard.reason, name)
+    return or_raise(self.score_heard([heard])[0])
 
 # %% ../nbs/51_recognizer.ipynb #3eeab259
-_GROUP = 256     # recordings whose features are in memory at once
+_GROUP, _GROUP_BYTES = 256, 1 << 28   # recordings, or bytes of features, in memory at once
 
 @patch
 def _heard_or_error(self:Recognizer, path, start, end, channel):
     "What is scored of a recording, or the error that it gave."
     try:
-        return self.hear(read_utterance(path, start, end, channel), name=path)
+        heard = self.hear(read_utterance(path, start, end, channel), name=path)
     except AudioError as e:
         return e
+    warn_of_no_speech(heard.reason, path)
+    return heard
+
+# %% ../nbs/51_recognizer.ipynb #936be241
+@patch
+def _groups_heard(self:Recognizer, recordings, channel):
+    "What was heard of some recordings at a time, or their errors."
+    group = []
+    for one in recordings:
+        group.append(self._heard_or_error(*one, channel))
+        if len(group) == _GROUP or sum(getattr(x, 'nbytes', 0) for x in group) > _GROUP_BYTES:
+            yield group
+            group = []
+    yield group
 
 @patch
 def _score_group(self:Recognizer, group, max_frames):
@@ -394,13 +408,8 @@ def predict_each(self:Recognizer,
                  channel:str|int='mix',    # left, right, mix, or a number from 1
                 )->Iterator:               # for each a `Prediction`, or its `AudioError`
     "Score recordings as they come, batched by length; errors are handed on, not raised."
-    recordings = recordings_of(paths)
-    while some := list(islice(recordings, _GROUP)):
-        group = [self._heard_or_error(*one, channel) for one in some]
-        for (path, *_),prediction in zip(some, self._score_group(group, max_frames)):
-            if isinstance(prediction, Prediction):
-                warn_of_no_speech(prediction, path)
-            yield prediction
+    for group in self._groups_heard(recordings_of(paths), channel):
+        yield from self._score_group(group, max_frames)
 
 @patch
 def predict_many(self:Recognizer,

@@ -12,7 +12,7 @@ from pathlib import Path
 from .plots import (
     figure_png, plot_calibration, plot_confusions, plot_curves, plot_speakers)
 from .comparison import Comparison
-from .files import plain_text
+from .files import own_folder, plain_text, write_whole
 
 # %% ../nbs/43_report.ipynb #07b74438
 def report_pictures(comparison:Comparison # what to draw
@@ -73,12 +73,12 @@ def write_report(comparison:Comparison, # what to show
     "Write `report.html`, the pictures as PNG files and `summary.csv`."
     import matplotlib
     matplotlib.use('agg', force=False)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    comparison.to_frame().reset_index().to_csv(out/'summary.csv', index=False)
+    out = own_folder(out)
+    summary = comparison.to_frame().reset_index()
+    write_whole(out/'summary.csv', summary.to_csv(index=False))
     pictures = report_pictures(comparison)
     for name, png in pictures.items():
-        (out/f'{name.lower().replace(" ", "_")}.png').write_bytes(png)
+        write_whole(out/f'{name.lower().replace(" ", "_")}.png', png)
     page = out/'report.html'
-    page.write_text(report_page(comparison, title, pictures), encoding='utf-8')
+    write_whole(page, report_page(comparison, title, pictures))
     return page

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from .audio import SR, AudioError, read_recording, trim_silence
 from .columnar import mapped_table
 from .feature_sets import FeatureSet, extract
+from .frontends import FrontendError
 from .files import FileError, printable, whole_file
 from .limits import LimitError, check_amount, json_content, most
 from .parts import is_part
@@ -52,7 +53,7 @@ def store_kind(features:FeatureSet,     # feature set
     return dict(
         features=features.name, version=features.version,
         fingerprint=features.fingerprint, columns=list(features.columns),
-        dtype=dtype, trim_db=checked_trim(trim_db))
+        dtype=dtype, trim_db=checked_trim(trim_db), **features.facts)
 
 # %% ../nbs/24_shards.ipynb #4bc00069
 def kind_in_words(kind:dict # from `store_kind`
@@ -61,7 +62,8 @@ def kind_in_words(kind:dict # from `store_kind`
     trimmed = ''
     if kind.get('trim_db') is not None:
         trimmed = f', trimmed at {kind["trim_db"]:g} dB'
-    about = f'{kind["dtype"]}, {kind["fingerprint"]}{trimmed}'
+    identity = f', {kind["identity"]}' if kind.get('identity') else ''
+    about = f'{kind["dtype"]}, {kind["fingerprint"]}{identity}{trimmed}'
     return f'{kind["features"]} version {kind["version"]} ({about})'
 
 # %% ../nbs/24_shards.ipynb #8e457474
@@ -351,6 +353,8 @@ def attempt(f, source, *args): # what `f` gives, or a `Failure`
     "Try something with a recording."
     try:
         return f(source, *args)
+    except FrontendError: # no recording's fault
+        raise
     except Exception as e:
         return failure_of(e, source)
 

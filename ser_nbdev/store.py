@@ -79,12 +79,25 @@ def check_features(store:FeatureStore, features):
     expected = FEATURE_SETS.get(store.features) if features is None else feature_set(features)
     if expected and (expected.fingerprint, list(expected.columns)) != (
             store.fingerprint, store.columns):
+        identity = expected.facts.get('identity')
+        known_as = ', '.join(filter(None, (expected.fingerprint, identity)))
         raise StoreError(
             f'{store.path}: holds {kind_in_words(store.about)}, expected '
-            f'{expected.name} version {expected.version} ({expected.fingerprint}); '
+            f'{expected.name} version {expected.version} ({known_as}); '
             'extract into another folder, or delete this one')
 
 # %% ../nbs/24_store.ipynb #2c6011ec
+@patch(as_prop=True)
+def facts(self:FeatureStore)->dict: # `frame_step` and `identity` of a front-end
+    "What a run keeps of the feature set, besides name and fingerprint."
+    return {k: self.about[k] for k in ('frame_step', 'identity') if k in self.about}
+
+@patch(as_prop=True)
+def frame_step(self:FeatureStore)->float: # s
+    "From frame to frame."
+    return self.facts.get('frame_step', FeatureSet.frame_step)
+
+# %% ../nbs/24_store.ipynb #e8656186
 @patch
 def __len__(self:FeatureStore): return len(self.lengths)
 

@@ -11,6 +11,7 @@ __all__ = ['RUNS', 'DEFAULTS', 'FIRST', 'NOT_RECORDED', 'CONFIG_OPTIONS', 'arm_n
 # %% ../nbs/44_study.ipynb #131743ef
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -18,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
-from .comparison import Comparison
+from .comparison import Comparison, read_record
 from .config import OLD_RECIPES, TrainConfig
 from .console import usual_split
 from .data import (
     check_lengths, corpus_root, load_features, reader_options)
-from .files import folder_name
+from .files import folder_name, one_line, shown_lines
 from .folds import folds
 from .labels import CorpusError, in_vocabulary_order
 from .statistics import most_probable
@@ -131,8 +132,11 @@ def shared_recipe(runs):
 def collected(runs:dict    # (arm, fold, seed): finished `Run`
              )->Comparison:
     "A comparison from finished runs."
+    from ser_nbdev.runs import tell_unchecked
+    tell_unchecked(list(runs.values()))
     history, predictions, metrics = [], [], []
     for (arm, fold, seed), run in runs.items():
+        run.check()
         key = dict(arm=arm, fold=fold, seed=seed)
         table = run.predictions
         predicted = most_probable(table, run.classes)
@@ -256,9 +260,10 @@ def check_record(folder:str|Path,    # of the record
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise CorpusError(f'--record {folder}: this is a file; give a folder')
-    if not (folder/'config.json').exists():
+    file = folder/'config.json'
+    if not file.exists() or not file.stat().st_size: # version 0.1 left it empty on a full disk
         return
-    kept = Comparison.load(folder)
+    there, _ = read_record(folder)
     here = dict(
         arms=[arm_name(options['dropout']), arm_name(0)],
         classes=in_vocabulary_order(frame.emotion),
@@ -266,25 +271,31 @@ def check_record(folder:str|Path,    # of the record
         seeds=list(range(options['seeds'])),
         learning_rates=list(
             options['learning_rates'] or (config.learning_rate,)))
-    there = kept.config | dict(folds=kept.config['folds']['names'])
-    same = all(there.get(name) == value for name, value in here.items())
+    found = there | dict(folds=there['folds'].get('names'))
+    same = all(found.get(name) == value for name, value in here.items())
     if not (
-            same and same_recordings(kept, frame, folds)
-            and same_recipe(kept, config)):
+            same and same_recipe(there, config)
+            and same_recordings(folder, frame, folds)):
         raise CorpusError(
             f'--record {folder}: another comparison is recorded there; '
             'give another folder, or remove it')
 
 # %% ../nbs/44_study.ipynb #6b002942
-def same_recordings(kept, frame, folds):
+def same_recordings(folder, frame, folds):
     "Were the same utterances tested, with the same labels?"
+    try:
+        kept = Comparison.load(folder)
+    except CorpusError:
+        warnings.warn(f'--record {folder}: this very comparison, cut short or changed; '
+                      'it is recorded again', stacklevel=3)
+        return True
     test = frame.iloc[np.concatenate([fold.test for fold in folds])]
     there = set(zip(kept.predictions.name, kept.predictions.truth))
     return there == set(zip(test.index, test.emotion))
 
-def same_recipe(kept, config):
+def same_recipe(there, config):
     "Does the configuration agree with what all recorded runs share?"
-    recipe = dict(kept.config['recipe'])
+    recipe = dict(there.get('recipe', {}))
     recipe.pop('learning_rate', None)
     return all(
         getattr(config, name, value) == value for name, value in recipe.items()
@@ -309,7 +320,7 @@ def study_config(options:dict # of `planned_runs`
 def announce(options, config, frame, folds):
     "Print what will be trained."
     speakers = frame.speaker[frame.speaker != ''].nunique()
-    print(f'{options["tag"]}: {len(frame)} utterances, {speakers} known speakers; '
+    print(f'{one_line(options["tag"])}: {len(frame)} utterances, {speakers} known speakers; '
           f'folds by {folds[0].by}: {len(folds)}, epochs: {config.epochs}, '
           f'seeds in each arm: {options["seeds"]}', flush=True)
 
@@ -338,8 +349,9 @@ def run_study(options:dict,     # from `planned_runs`
             options['dropout'], options['learning_rates'], options['jobs'])
         result.config['command'] = options['command']
         page = write_report(result, out, f'Dropout or none: {options["tag"]}')
-    print(f'\n{result.table().to_string(index=False)}\n')
-    print(result.verdict, result.caveat, f'Report: {page}', sep='\n')
+    table = result.table().map(one_line)
+    print(f'\n{table.to_string(index=False)}\n')
+    print(shown_lines('\n'.join((result.verdict, result.caveat, f'Report: {page}'))))
     return result
 
 # %% ../nbs/44_study.ipynb #2c08ec74

@@ -22,7 +22,7 @@ from .config import TrainConfig, cluster
 from .data import check_lengths, check_training_data
 from .devices import (
     checked_devices, keras, ops, ready_model, scope_of, strategy_for)
-from .files import whole_file
+from .files import one_line, own_folder
 from .folds import Fold
 from .labels import in_vocabulary_order
 from .machines import fit_cluster, start_together
@@ -30,7 +30,7 @@ from .metrics import cross_entropy, softmax, uar, wa
 from .model import build_model
 from .normalise import Normalised, fit_cmvn
 from .runs import (
-    Checkpoint, Run, described_run, open_run, write_csv, write_json)
+    Checkpoint, Run, described_run, locked_run, open_run, write_finished)
 from .weights import computed_in, weight_bytes
 
 # %% ../nbs/03_train_multigpu.ipynb #a73c1fbd
@@ -206,7 +206,7 @@ def _callbacks(self:Training, bar, curves, tensorboard):
     if curves:
         made.append(Curves(self.checkpoint))
     if tensorboard:
-        folder = self.out/'tensorboard'
+        folder = own_folder(self.out, 'tensorboard')
         made.append(keras.callbacks.TensorBoard(folder))
     return made
 
@@ -228,8 +228,8 @@ def fit(self:Training,
     validation = self.validation and Batches(
         self.validation, divisor=divisor)
     if cluster()[1]>1:
-        alone = self._new_model(spread=False)
-        fit_cluster(self.model, alone, self.training, validation,
+        single = self._new_model(spread=False)
+        fit_cluster(self.model, single, self.training, validation,
                     range(start, epochs), weights, callbacks, strategy)
         return
     training = Batches(self.training, weights, divisor)
@@ -333,11 +333,8 @@ def finish(self:Training):
         if part=='test' and len(rows):
             tested = found
     history = pd.DataFrame(self.checkpoint.history)
-    write_csv(out/'history.csv', history)
-    write_csv(out/'predictions.csv', self._prediction_table(tested))
-    with whole_file(out/'model.weights.h5') as f:
-        f.write(weight_bytes(model))
-    write_json(out/'metrics.json', metrics)
+    write_finished(out, history, self._prediction_table(tested),
+                   weight_bytes(model), metrics)
     if cluster()[1]==1:
         shutil.rmtree(out/'checkpoint', ignore_errors=True)
 
@@ -362,6 +359,12 @@ def _fold_to_train(config, features, frame, fold):
             f'patience={config.patience} needs validation rows, '
             f'and fold {fold.name} has none; set it to 0')
     return fold
+
+def _taken_up(out, config, bar):
+    "The finished run that is there."
+    if bar is not None:
+        bar.update(config.epochs)
+    return Run(out)
 
 def _repeatable():
     "The same numbers each time, on TensorFlow too."
@@ -389,16 +392,15 @@ def train(
     classes = in_vocabulary_order(frame.emotion)
     info = described_run(
         config, features, frame, fold, classes, cmvn, keras)
-    out, several = open_run(out, info, resume), cluster()[1]>1
-    if several:
-        start_together(strategy_for(devices), out)
-    elif Run(out).finished:
-        if bar is not None:
-            bar.update(config.epochs)
-        return Run(out)
-    _repeatable()
-    training = Training(config, view, frame, fold, out, devices)
-    return training.complete(bar, curves, tensorboard)
+    with locked_run(out, resume):
+        out, several = open_run(out, info, resume), cluster()[1]>1
+        if several:
+            start_together(strategy_for(devices), out)
+        elif Run(out).finished:
+            return _taken_up(out, config, bar)
+        _repeatable()
+        training = Training(config, view, frame, fold, out, devices)
+        return training.complete(bar, curves, tensorboard)
 
 # %% ../nbs/03_train_multigpu.ipynb #2d6ddd79
 @patch
@@ -411,7 +413,7 @@ def complete(self:Training,
     start, epochs = self._restore(), self.config.epochs
     own_bar = contextlib.nullcontext()
     if bar is None:
-        own_bar = bar = tqdm(total=epochs, desc=self.out.name,
+        own_bar = bar = tqdm(total=epochs, desc=one_line(self.out.name),
                              unit='epoch', leave=False)
     with own_bar:
         bar.update(start)
