@@ -97,7 +97,9 @@ def part_identity(identity:tuple, # of the file
 def frames_of(table:pa.Table # of a shard
              )->tuple: # first frame of each utterance and one past the last, `(n+1,)`; all frames
     "Views into a shard."
-    x = table['x'].combine_chunks()
+    column = table['x']
+    # joining chunks, even one, would copy them into memory
+    x = column.chunk(0) if column.num_chunks==1 else column.combine_chunks()
     width = x.type.value_type.list_size
     return x.offsets.to_numpy(), x.values.flatten().to_numpy().reshape(-1, width)
 
@@ -246,7 +248,9 @@ def write_shard(path:Path,       # file
                ):
     "Write the features of some utterances."
     width = len(kind['columns'])
-    x = np.concatenate([np.zeros((0, width), kind['dtype']), *arrays])
+    empty = np.zeros((0, width), kind['dtype'])
+    # one long recording is not copied
+    x = arrays[0] if len(arrays)==1 else np.concatenate([empty, *arrays])
     offsets = np.cumsum([0, *map(len, arrays)]).astype(np.int64)
     types = (pa.string(), pa.int64(), pa.string())
     columns = [
@@ -256,6 +260,7 @@ def write_shard(path:Path,       # file
     table = pa.table([*columns, frames], names=['name', 'size', 'hash', 'x'])
     write_table(path, table, kind | dict(failures=failures))
 
+# %% ../nbs/24_shards.ipynb #d9359557
 def open_shard(path:str|Path, # file
                kind:dict=None # what its numbers have to be (default: whatever it says)
               )->tuple:       # as `frames_of`
@@ -366,7 +371,7 @@ def in_dtype(x:np.ndarray,  # features, `(n_frames, n_features)`
     "Features in the precision of the store."
     with np.errstate(over='ignore'):
         y = np.ascontiguousarray(x, dtype)
-    if not np.isfinite(y).all():
+    if len(y) and not np.isfinite([y.min(), y.max()]).all():
         remedy = '; store float32' if dtype=='float16' else ''
         raise StoreError(f'{name}: NaN, Inf or too large for {dtype}{remedy}')
     return y
@@ -431,4 +436,5 @@ def make_shard(rows:list,           # as `identified` has it
     again = dict(failed)
     path = shard_path(folder, kind, [u for u, _ in found if u[0] not in again])
     write_shard(path, kind, good, arrays, lasting)
+    del arrays # before the file is mapped
     return path.name, *shard_summary(path), failed

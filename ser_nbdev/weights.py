@@ -138,13 +138,13 @@ def rebuilt_model(info:dict, # as in a run's `config.json`: recipe, classes, fea
                   data:bytes # content of an HDF5 file
                  )->object:  # Keras model, not compiled
     "The model that a configuration describes, with weights from disk."
-    from ser_nbdev.model import build_model
     arguments = model_arguments(info)
     n_weights = check_weights(data)
     if fewest_weights(arguments)>n_weights:
         raise ValueError(
             'the configuration describes a larger model than these weights are of'
         )
+    from ser_nbdev.model import build_model # TensorFlow: not before all else is right
     with computed_in(info['recipe'].get('precision', 'float32')):
         model = build_model(**arguments)
     if model.count_params()!=n_weights:

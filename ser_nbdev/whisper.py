@@ -8,6 +8,7 @@ __all__ = ['WHISPER', 'FOLDER_VARIABLE', 'FILES', 'WHISPER_NAME', 'slaney_freque
            'whisper_frontend']
 
 # %% ../nbs/22b_whisper.ipynb #a27c6d7a
+import logging
 import os
 import re
 import sys
@@ -93,6 +94,7 @@ def downloaded_encoder(size:str # key of `WHISPER`
         pass
     address = f'https://huggingface.co/{published.repository}'
     print(f'whisper_{size}: downloading {address}, once', file=sys.stderr)
+    logging.getLogger('huggingface_hub').setLevel(logging.ERROR) # one line says it
     try:
         return Path(snapshot_download(**what))
     except Exception as e:
