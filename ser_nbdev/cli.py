@@ -110,6 +110,7 @@ def ser_features(argv:list=None # arguments (default: the command line's)
     options = features_parser().parse_args(argv)
     start = time.perf_counter()
     with console('ser_features'):
+        from ser_nbdev.data import noted_recordings
         from ser_nbdev.files import one_line
         check_required(options)
         store = extracted(options)
@@ -120,6 +121,8 @@ def ser_features(argv:list=None # arguments (default: the command line's)
             f'{audio/seconds:.0f} times real time')
         for failure in store.failures.itertuples():
             print('  ' + one_line(f'{failure.name}: {failure.reason}'))
+        for name, note in noted_recordings(store):
+            print('  ' + one_line(f'{name}: {note}'))
 
 # %% ../nbs/55_cli.ipynb #4a9f6481
 def yes_or_no(text:str # as typed

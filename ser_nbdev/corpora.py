@@ -257,7 +257,7 @@ def _findings(heard:dict)->dict:
     return dict(sampling_rates=rates, duplicates=same,
                 clipped=list(df.index[df.clipped.astype(bool)]),
                 silent=list(df.index[df.silent.astype(bool)]),
-                cut_short=_noted(sounds, 'notes'), channels=_noted(sounds, 'channels'))
+                cut_short=_noted(sounds, 'cut'), channels=_noted(sounds, 'channels'))
 
 def _noted(sounds:dict, field:str)->dict:
     "Utterances of which something was noted."

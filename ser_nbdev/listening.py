@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LISTENED', 'listen_to']
 
-# %% ../nbs/15a_listening.ipynb #be8adff2
+# %% ../nbs/15a_listening.ipynb #2521c041
 import hashlib
 
 import numpy as np
@@ -15,7 +15,7 @@ from .opening import cut_note, open_sound
 from .parts import BEYOND
 from .sound_files import AudioError
 
-# %% ../nbs/15a_listening.ipynb #3c0b0952
+# %% ../nbs/15a_listening.ipynb #04d02890
 LISTENED = 5*3600 # s of a file at most
 
 def _samples_between(sound, start:float, end:float)->np.ndarray: # `(n_samples, n_channels)`
@@ -30,7 +30,7 @@ def _samples_between(sound, start:float, end:float)->np.ndarray: # `(n_samples, 
         return samples[first:first + round((end - start)*rate)]
     return samples[first:]
 
-# %% ../nbs/15a_listening.ipynb #aaf11fcd
+# %% ../nbs/15a_listening.ipynb #a6b02c9b
 def listen_to(path:str,         # of a recording
               start:float=0.,   # where the part of it begins that is meant, s
               end:float=np.inf, # where it ends, s
@@ -47,9 +47,11 @@ def listen_to(path:str,         # of a recording
         return dict(unreadable=str(error).removeprefix(f'{path}: '))
     if not len(samples) or seconds < end - start - BEYOND and np.isfinite(end):
         return dict(unreadable='ends before its part' if len(samples) else 'no samples')
-    return dict(rate=rate, notes=[note] if note else []) | _heard_in(samples)
+    # 'cut short: 0.95 s of …; what is left is used'
+    cut = [note.split(': ', 1)[1].split('; ')[0]] if note else []
+    return dict(rate=rate, cut=cut) | _heard_in(samples)
 
-# %% ../nbs/15a_listening.ipynb #cf455d6f
+# %% ../nbs/15a_listening.ipynb #58615c6b
 def _heard_in(samples:np.ndarray # `(n_samples, n_channels)`
              )->dict:
     "Fields of `listen_to` that come from the samples."
