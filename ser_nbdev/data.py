@@ -239,13 +239,13 @@ def check_lengths(features:Sequence,      # feature store, or anything indexable
                   rows:Sequence[int]=None # which (default: all)
                  ):
     "Refuse utterances that are too long to train on in one piece, by name."
-    rows = checked_rows(rows, len(frame))
-    lengths = lengths_of(features, rows)
-    too_long = frame.index[rows[lengths>most]]
+    chosen = checked_rows(rows, len(frame))
+    lengths = lengths_of(features, chosen)
+    too_long = frame.index[chosen[lengths>most]]
     if len(too_long):
         longest, step = lengths.argmax(), .01
         if 'duration' in frame:
-            step = frame.duration.iloc[rows[longest]]/lengths[longest]
+            step = frame.duration.iloc[chosen[longest]]/lengths[longest]
         seconds = int(most*step)
         raise ValueError(
             f'too long to train on in one piece: {with_seconds(frame, too_long)}; '

@@ -100,7 +100,11 @@ class FeatureSet:
 
     frame_step = HOP/SR   # s, from frame to frame
     first_frame = 0.      # s, centre of the first frame
-    facts = {}            # what stores and runs keep of it besides name and fingerprint
+
+    @property
+    def facts(self)->dict: # JSON-able
+        "What stores and runs keep of it besides name and fingerprint."
+        return {}
 
     @property
     def fingerprint(self)->str: # 16 hexadecimal digits
@@ -169,7 +173,7 @@ MAKERS = dict(whisper='ser_nbdev.whisper:whisper_frontend')
 SUM_MAKER = 'ser_nbdev.frontends:sum_of_sets'
 
 def made_set(name:str   # such as `whisper_base` or `whisper_base+lld43`
-            )->object:  # `FeatureSet`; None: nobody makes it
+            )->FeatureSet|None: # None: nobody makes it
     "A set that is made when its name is first asked for."
     maker = SUM_MAKER if '+' in name else MAKERS.get(name.partition('_')[0])
     if maker is None:

@@ -183,7 +183,7 @@ def _durations(raw:pd.DataFrame, corpus:Corpus)->list:
     measured = durations_of_rows(raw, [seconds[path] for path in raw.path], corpus.name)
     if 'duration' in raw:
         check_durations(raw, measured, corpus.name)
-    return measured
+    return list(measured)
 
 def emotions_of(raw:pd.DataFrame, # a reader's rows
                 corpus:Corpus,    # its registry entry
