@@ -104,6 +104,7 @@ def extracted(o:Namespace # parsed
         frame, known_features(vars(o)), o.out, o.jobs, o.backend, o.scheduler, o.dtype,
         trim_db=o.trim)
 
+# %% ../nbs/55_cli.ipynb #a7ff1c2a
 def ser_features(argv:list=None # arguments (default: the command line's)
                 ):
     "Console script: extract the features of a corpus into a store."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LISTENED', 'listen_to']
 
-# %% ../nbs/15a_listening.ipynb #2521c041
+# %% ../nbs/15a_listening.ipynb #4c403380
 import hashlib
 
 import numpy as np
@@ -15,7 +15,7 @@ from .opening import cut_note, open_sound
 from .parts import BEYOND
 from .sound_files import AudioError
 
-# %% ../nbs/15a_listening.ipynb #04d02890
+# %% ../nbs/15a_listening.ipynb #f7d2d565
 LISTENED = 5*3600 # s of a file at most
 
 def _samples_between(sound, start:float, end:float)->np.ndarray: # `(n_samples, n_channels)`
@@ -30,7 +30,7 @@ def _samples_between(sound, start:float, end:float)->np.ndarray: # `(n_samples, 
         return samples[first:first + round((end - start)*rate)]
     return samples[first:]
 
-# %% ../nbs/15a_listening.ipynb #a6b02c9b
+# %% ../nbs/15a_listening.ipynb #33088719
 def listen_to(path:str,         # of a recording
               start:float=0.,   # where the part of it begins that is meant, s
               end:float=np.inf, # where it ends, s
@@ -51,7 +51,7 @@ def listen_to(path:str,         # of a recording
     cut = [note.split(': ', 1)[1].split('; ')[0]] if note else []
     return dict(rate=rate, cut=cut) | _heard_in(samples)
 
-# %% ../nbs/15a_listening.ipynb #58615c6b
+# %% ../nbs/15a_listening.ipynb #7cd80d82
 def _heard_in(samples:np.ndarray # `(n_samples, n_channels)`
              )->dict:
     "Fields of `listen_to` that come from the samples."
@@ -64,7 +64,10 @@ def _heard_in(samples:np.ndarray # `(n_samples, n_channels)`
         sums.add(samples)
         used, notes = mixed_channels(sums)
         mono = samples[:, used].mean(1)
-    full = np.abs(samples.T).max(0) >= .999
-    clipped = full.any() and (full[2:] & full[1:-1] & full[:-2]).any()
     silent = not max(mono.max(), -mono.min()) > 1e-3
-    return dict(sound=sound, clipped=bool(clipped), silent=silent, channels=notes)
+    return dict(sound=sound, clipped=_is_clipped(samples), silent=silent, channels=notes)
+
+def _is_clipped(samples:np.ndarray)->bool:
+    "Whether three samples in a row are at full scale."
+    full = ((samples >= .999) | (samples <= -.999)).any(1)
+    return bool((full[2:] & full[1:-1] & full[:-2]).any())
