@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'CHOICES', 'LIMITS', 'SHARES', 'ARCHITECTURE', 'STEP_BYTES', 'ONE_UTTERANCE', 'RECIPES', 'OLD_RECIPES',
-           'CLUSTER_FORM', 'InputConfig', 'TrainConfig', 'check_type', 'check_range', 'check_config', 'check_workers',
-           'cluster']
+           'CLUSTER_FORM', 'InputConfig', 'TrainConfig', 'short_repr', 'is_finite', 'check_type', 'check_range',
+           'check_config', 'check_workers', 'cluster']
 
 # %% ../nbs/33_config.ipynb #7de142ef
-import json, os, re
+import json, os, re, reprlib
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from math import isfinite
@@ -72,6 +72,22 @@ LIMITS = dict(
 SHARES = ('dropout_rate', 'input_dropout', 'layer_dropout', 'weight_average')
 
 # %% ../nbs/33_config.ipynb #b3e765ce
+def short_repr(value:object # of any size
+              )->str:       # up to 80 characters
+    "A value as Python writes it, shortened for a message."
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring = 2, 60
+    return brief.repr(value)[:80]
+
+def is_finite(value:Real # of any size
+             )->bool:     # False for NaN, infinity and 10**400
+    "Is it a number that a float can hold?"
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
+
+# %% ../nbs/33_config.ipynb #3e26047e
 def check_type(name:str, # field of `TrainConfig`
                value,    # what it is set to
                wanted:type, # bool, int, float or str
@@ -85,9 +101,9 @@ def check_type(name:str, # field of `TrainConfig`
     is_bool = isinstance(value, bool)
     right = isinstance(value, kind) and is_bool==(wanted is bool)
     if right and wanted is float:
-        right = isfinite(value)
+        right = is_finite(value)
     if not right:
-        raise ValueError(f'{name}={value!r}: must be {what}')
+        raise ValueError(f'{name}={short_repr(value)}: must be {what}')
     return wanted(value)
 
 # %% ../nbs/33_config.ipynb #2f42f904
@@ -95,7 +111,7 @@ def check_range(name:str, # field of `TrainConfig`
                 value,    # of the right type
                ):
     "Refuse a value outside its range."
-    def refuse(what): raise ValueError(f'{name}={value!r}: must be {what}')
+    def refuse(what): raise ValueError(f'{name}={short_repr(value)}: must be {what}')
     if name in CHOICES and value not in CHOICES[name]:
         refuse(', '.join(CHOICES[name]))
     if name in SHARES and not 0<=value<1:

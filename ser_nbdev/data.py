@@ -163,6 +163,8 @@ def load_store(path:str|Path,         # folder of a feature store
     "Open a store and keep the emotions of a label set."
     from ser_nbdev.store import FeatureStore
     store = FeatureStore(path)
+    if not store.frame.index.is_unique:
+        raise CorpusError(f'{path}: two utterances of one name; extract again')
     frame = with_labels(keep_where(store.frame, where) if where else store.frame, labels)
     asked = dict(labels=own_labels(labels) or labels, where=where)
     asked = {key: value for key, value in asked.items() if value}

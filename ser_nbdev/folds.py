@@ -59,9 +59,9 @@ class LeakError(CorpusError):
 
 def known_values(column:pd.Series # such as the speakers
                 )->pd.Series:     # without blanks at the ends, empty where nothing is known
-    "A column as text."
-    return column.astype(object).where(
-        column.notna(), '').astype(str).str.strip()
+    "A column as text in one form: an é is one character, also where it was written as two."
+    text = column.astype(object).where(column.notna(), '').astype(str)
+    return text.str.normalize('NFC').str.strip()
 
 def values_to_keep_apart(df:pd.DataFrame, # a corpus table
                          by:str           # session, speaker, text or random

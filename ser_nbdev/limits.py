@@ -9,7 +9,7 @@ __all__ = ['LIMITS_VARIABLE', 'MOST', 'BLOCK', 'UNPACKERS', 'MAX_DIRECTORY', 'Li
            'csv_content', 'check_cells']
 
 # %% ../nbs/05_limits.ipynb #e45224e2
-import bz2, csv, gzip, io, json, lzma, os, stat, zipfile
+import bz2, csv, gzip, io, json, lzma, os, stat, zipfile, zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,7 +174,11 @@ def opened_zip(file:io.BufferedIOBase, # open
         raise zipfile.BadZipFile(f'{name}: no zip archive, or one with a comment')
     if long_list:
         raise LimitError(f'{name}: an archive of too many members')
-    with zipfile.ZipFile(file) as z:
+    try:
+        archive = zipfile.ZipFile(file)
+    except NotImplementedError as e: # of a later version of the format
+        raise zipfile.BadZipFile(f'{name}: {e}; save it anew') from None
+    with archive as z:
         yield z
 
 # %% ../nbs/05_limits.ipynb #900cf253
@@ -187,8 +191,14 @@ def member_bytes(z:zipfile.ZipFile, # open
     info = z.getinfo(member)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise LimitError(f'{name}: {member[:80]!r} is packed in a way that we do not read')
-    with z.open(info) as f:
-        content = counted_bytes(f, kind, f'{name}: {member[:80]}')
+    if info.flag_bits & 1:
+        raise zipfile.BadZipFile(
+            f'{name}: {member[:80]!r} is encrypted; save it without a password')
+    try:
+        with z.open(info) as f:
+            content = counted_bytes(f, kind, f'{name}: {member[:80]}')
+    except (zlib.error, EOFError, NotImplementedError) as e:
+        raise zipfile.BadZipFile(f'{name}: {member[:80]!r} is damaged ({e})') from None
     if len(content) != info.file_size:
         raise LimitError(f'{name}: {member[:80]!r} has {len(content):,} bytes, and says '
                          f'{info.file_size:,}')
@@ -231,11 +241,15 @@ def read_arrays(path:str|Path # an `.npz` file
     return arrays
 
 # %% ../nbs/05_limits.ipynb #e23045a9
-def _heading_width(content:bytes, sep:str, quoting:int)->int:
+def _heading_width(content:bytes, sep:str, quoting:int, name:object)->int:
     "Columns of the first line that is not empty."
     lines = io.TextIOWrapper(io.BytesIO(content), 'utf-8', 'replace', newline='')
     rows = csv.reader(lines, delimiter=sep, quoting=quoting)
-    return next((len(row) for row in rows if row), 0)
+    try:
+        return next((len(row) for row in rows if row), 0)
+    except csv.Error as e:
+        raise LimitError(
+            f'{name}: its first line is no heading ({e}); save the table anew') from None
 
 def csv_content(path:str|Path, # of a table as text, packed or not
                 sep:str=',',   # between the columns
@@ -252,7 +266,7 @@ def check_cells(content:bytes, # of a table in UTF-8
                 name:object    # of the file, for the message
                ):
     "Refuse a table of too many columns or cells."
-    width = _heading_width(content, sep, quoting)
+    width = _heading_width(content, sep, quoting, name)
     check_amount(width, 'columns', name)
     lines = content.count(b'\n') + content.count(b'\r')
     check_amount(max(lines*width, content.count(sep.encode())), 'cells', name)

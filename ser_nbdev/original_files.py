@@ -152,7 +152,7 @@ class _LimitedFile:
         return self._count(self.file.readline(min(LONGEST_TEXT, self.left) + 1))
 
 # %% ../nbs/15_original_files.ipynb #2fae8376
-MOST_STEPS = 2_000_000 # of a pickle; 10,000 utterances take 250,000
+MOST_STEPS = 1_000_000 # of a pickle; ten thousand utterances take a third of that
 LONGEST_TEXT = 2**26   # bytes of one text
 
 class _CountedSteps(dict):

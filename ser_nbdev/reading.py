@@ -168,7 +168,8 @@ def corpus_table(raw:pd.DataFrame, # a reader's rows: name, path, label and what
     df = raw.assign(
         emotion=emotion, **dict.fromkeys(unknown, ''))
     # an é may be one character or two; either way it is the same person
-    df['speaker'] = df.speaker.str.normalize('NFC')
+    for column in ('speaker', 'session', 'gender', 'text'):
+        df[column] = df[column].str.normalize('NFC')
     df['duration'] = _durations(raw, corpus)
     df.attrs = {}
     more = [

@@ -23,6 +23,8 @@ from .files import (
     whole_file, write_sums, write_whole)
 from .limits import (
     LimitError, csv_content, json_content, read_arrays, read_bytes)
+from .run_checks import (
+    SCORES_KEPT, are_scores, check_fold, check_history, check_like, numbered_arrays)
 from .weights import model_arguments, read_weights, rebuilt_model
 
 # %% ../nbs/36_runs.ipynb #e76813c1
@@ -31,6 +33,7 @@ class Run:
     def __init__(self,
         path:str|Path): # folder
         self.path = Path(path)
+        self._parsed = {} # digest of a JSON file -> its content
 
     @property
     def digests(self)->dict: # file: SHA-256; empty for runs of earlier versions
@@ -128,13 +131,17 @@ def read_json(self:Run,
              )->dict:  # its content
     "Read one of its JSON files, and compare it with its digest."
     data = read_bytes(self.place(name), 'json')
-    self.check_digest(name, digest_of(data))
+    digest = digest_of(data)
+    self.check_digest(name, digest)
+    if digest in self._parsed:
+        return self._parsed[digest]
     try:
         content = json_content(data, name)
     except ValueError as e:
         raise self.fault(f'{name} cannot be used ({e})') from None
     if not isinstance(content, dict):
         raise self.fault(f'{name} is not what it should be')
+    self._parsed[digest] = content
     return content
 
 # %% ../nbs/36_runs.ipynb #8f4ae766
@@ -159,11 +166,12 @@ def info(self:Run)->dict: # recipe, classes, fold, features, normalisation, vers
     try:
         TrainConfig(**info['recipe'])
         model_arguments(info)
-        info['fold']['name'], info['fold']['by'], info['versions'].keys(), info['cmvn']
+        check_fold(info['fold'])
+        info['versions'].keys(), info['cmvn']
     except (AttributeError, ValueError, KeyError, TypeError) as e:
         raise RunError(
-            f'{self.path/"config.json"} cannot be used ({e}): it is damaged, or of a newer '
-            'version; choose another folder, or remove this one') from None
+            f'{self.path/"config.json"} cannot be used ({one_line(e, 200)}): it is damaged, '
+            'or of a newer version; choose another folder, or remove this one') from None
     return info
 
 # %% ../nbs/36_runs.ipynb #217790b6
@@ -186,10 +194,7 @@ def history(self:Run)->pd.DataFrame: # a row per epoch: loss, uar, wa, and the s
 def metrics(self:Run)->dict: # UAR, WA and loss of each part that isn't empty
     "Scores after training, dropout off."
     metrics = self.read_json('metrics.json')
-    def are_numbers(scores):
-        return isinstance(scores, dict) and all(
-            isinstance(score, (int, float)) for score in scores.values())
-    if not all(map(are_numbers, metrics.values())):
+    if not all(map(are_scores, metrics.values())):
         raise self.fault('metrics.json holds what are no scores')
     return metrics
 
@@ -213,7 +218,7 @@ def predictions_fault(table:pd.DataFrame, # as read
     classes = info['classes']
     if list(table.columns)!=['name', 'speaker', 'truth', *classes]:
         return 'has other columns than its classes'
-    n_tested = info['fold'].get('test', len(table))
+    n_tested = info['fold']['test']
     if len(table)!=n_tested:
         return f'has {len(table)} rows, and {n_tested} utterances were tested'
     probabilities = table[classes]
@@ -401,10 +406,11 @@ class Checkpoint:
     def __init__(self,
         folder:Path,    # where `state.npz` goes
         patience:int=0, # epochs without a better validation UAR; 0: never stop
+        epochs:int=None # of the whole training; None: any number
     ):
         folder = Path(folder)
         self.path = own_folder(folder.parent, folder.name)/'state.npz'
-        self.patience = patience
+        self.patience, self.epochs = patience, epochs
         self.history = []
         self.best_weights = None
 
@@ -429,8 +435,7 @@ def add_epoch(self:Checkpoint,
               state:list    # arrays of everything, optimiser included
              ):
     "Note an epoch, and write all state."
-    names = ('loss', 'uar', 'wa', 'val_loss', 'val_uar', 'val_wa')
-    scores = {name: float(logs[name]) for name in names if name in logs}
+    scores = {name: float(logs[name]) for name in SCORES_KEPT if name in logs}
     self.history.append(dict(epoch=len(self.history)+1, **scores))
     if self.patience and self.best_epoch==len(self.history)-1:
         self.best_weights = weights
@@ -441,23 +446,25 @@ def add_epoch(self:Checkpoint,
 
 # %% ../nbs/36_runs.ipynb #51849803
 @patch
-def read(self:Checkpoint)->list: # arrays of everything; empty if there is nothing to go on with
+def read(self:Checkpoint,
+         state_like:list=None,  # what the state is put into; None: any arrays
+         weights_like:list=None # the same of the best weights
+        )->list: # arrays of everything; empty if there is nothing to go on with
     "Put history and best weights back, and give the state."
     if not self.path.exists():
         return []
     try:
         arrays = read_arrays(self.path)
         history = json_content(str(arrays.pop('history')).encode(), self.path)
-        state, best = _numbered(arrays, 'v'), _numbered(arrays, 'b')
+        state, best = numbered_arrays(arrays, 'v'), numbered_arrays(arrays, 'b')
+        check_history(history, self.epochs, self.patience)
+        if state_like is not None:
+            check_like(state, state_like)
+            check_like(best, weights_like if self.patience else [])
     except LimitError: # it may be whole
         raise
     except Exception as e: # a damaged file can break anywhere
-        warnings.warn(f'{self.path} is damaged ({e}); this run starts again')
+        warnings.warn(f'{self.path} is damaged ({one_line(e, 200)}); this run starts again')
         return []
     self.history, self.best_weights = history, best or None
     return state
-
-def _numbered(arrays:dict, letter:str)->list:
-    "The arrays whose name is a letter and a number, in the order of the numbers."
-    n = sum(name.startswith(letter) for name in arrays)
-    return [arrays[f'{letter}{i}'] for i in range(n)]

@@ -49,7 +49,7 @@ class FeatureStore:
                  features:str|FeatureSet=None, # feature set that it has to hold (default: any)
                 ):
         self.path = Path(path)
-        index = self.path/'index.arrow'
+        self.index_path = index = self.path/'index.arrow'
         if not index.exists():
             raise StoreError(
                 f'{path}: no finished store; run extract_corpus (again), '
@@ -59,7 +59,8 @@ class FeatureStore:
             for k in ('features', 'version', 'fingerprint', 'columns', 'trim_db'):
                 setattr(self, k, self.about[k])
             self.dtype = np.dtype(self.about['dtype'])
-            self.shards = [self.path/'shards'/s for s in self.about['shards']]
+            folder = self.path/'shards'
+            self.shards = [folder/name for name in self.about['shards']]
             columns = [
                 self.index[c].to_numpy() for c in ('n_frames', 'shard', 'row')]
             self.lengths, self.shard_of, self.row_of = columns
@@ -107,7 +108,7 @@ def __getitem__(self:FeatureStore,
                )->np.ndarray:  # `(n_frames, n_features)`, read-only
     "The features of one utterance."
     shard, row = self.shards[self.shard_of[operator.index(i)]], self.row_of[i]
-    with damage_named(self.path/'index.arrow'):
+    with damage_named(self.index_path):
         offsets, x = self.open_shard(shard)
         begin, end = offsets[row:row+2]
         if end-begin != self.lengths[i]:

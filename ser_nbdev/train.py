@@ -153,7 +153,7 @@ class Training:
         self.strategy = strategy_for(devices)
         self.model = self._new_model()
         self.checkpoint = Checkpoint(
-            self.out/'checkpoint', config.patience)
+            self.out/'checkpoint', config.patience, config.epochs)
         self._make_batches()
 
 # %% ../nbs/03_train_multigpu.ipynb #62ad9ad2
@@ -188,8 +188,9 @@ def _restore(self:Training):
     if self.config.functionals:
         layer = self.model.get_layer('functionals')
         layer.adapt(self.view, self.fold.train)
-    state = self.checkpoint.read()
-    for variable, value in zip(_state_of(self.model), state):
+    variables = _state_of(self.model)
+    state = self.checkpoint.read(variables, self.model.weights)
+    for variable, value in zip(variables, state):
         variable.assign(value)
     return len(self.checkpoint.history)
 
