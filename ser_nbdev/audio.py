@@ -95,7 +95,7 @@ def mean_of(block:np.ndarray, # samples `(n_samples, n_channels)`
         return block.mean(1)
 
 # %% ../nbs/20_audio.ipynb #1c55734e
-def _decode_mono(sound:SndfileSound|FfmpegSound, # opened
+def _decode_mono(sound, # opened `SndfileSound` or `FfmpegSound`
                  used:list,         # channels, from 0
                  longest:float,     # refuse more than that, s
                  most:float=np.inf, # stop after so much, s
@@ -216,7 +216,7 @@ def _check_part(start:float,   # of the part, s
                          f'which has {seconds:.2f} s; start and end are seconds from its start')
 
 # %% ../nbs/20_audio.ipynb #d5d33a43
-def _decode_part(sound:SndfileSound|FfmpegSound, # opened
+def _decode_part(sound, # opened `SndfileSound` or `FfmpegSound`
                  used:list,     # channels, from 0
                  longest:float, # refuse more than that, s
                  start:float,   # where the part begins, s

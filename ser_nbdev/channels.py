@@ -88,7 +88,7 @@ def _channels_named(channels:list, n:int)->str:
 def channel_choice(choice:str|int # left, right, mix, each, or a number from 1
                   )->str|int:     # 'mix', 'each', or a number from 1
     "A choice, checked."
-    named = dict(left=1, right=2, mix='mix', each='each')
+    named: dict[str, str|int] = dict(left=1, right=2, mix='mix', each='each')
     text = str(choice).strip().lower()
     if text in named:
         return named[text]

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 from .limits import LimitError, check_amount, check_regular, read_bytes
 
 if TYPE_CHECKING:
-    import pandas as pd, pyarrow as pa
+    from pandas import DataFrame
+    from pyarrow import Array, Table
+else: # pages evaluate annotations
+    Array, Table, DataFrame = 'Array', 'Table', 'DataFrame'
 
 # %% ../nbs/05a_columnar.ipynb #dbffad40
 def _flat_field(data, table:int, number:int)->int:
@@ -62,7 +65,7 @@ def _is_compressed(data, start:int)->bool:
     return bool(_flat_field(data, batch, 3) or _flat_field(data, message, 4))
 
 # %% ../nbs/05a_columnar.ipynb #cdefa6d2
-def dense_bytes(column:'pa.Array' # or a chunked one
+def dense_bytes(column:'Array' # or a chunked one
                )->int:
     "Bytes of a column, each text as often as it occurs."
     import numpy as np, pyarrow as pa, pyarrow.compute as pc
@@ -90,7 +93,7 @@ def _check_arrow_table(table, size:int, name):
             check_amount(dense_bytes(column), 'table', name)
 
 def mapped_table(path:str|Path # Arrow file that is not compressed
-                )->'pa.Table': # its columns are mapped, not read
+                )->'Table': # its columns are mapped, not read
     "Open an Arrow file whose content is no larger than the file."
     import pyarrow as pa
     check_regular(path)
@@ -237,7 +240,7 @@ def check_parquet(content:bytes, # of a file
     _check_rows(pq.ParquetFile(pa.BufferReader(content), read_dictionary=read_so), name)
 
 def read_parquet(path:str|Path     # of a table
-                )->'pd.DataFrame': # as pandas reads it
+                )->'DataFrame': # as pandas reads it
     "A Parquet file, if it holds no more than a table may."
     import pandas as pd
     content = read_bytes(path, 'table')

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
+    from numpy import ndarray
+else: # pages evaluate annotations
+    ndarray = 'ndarray'
 
 # %% ../nbs/05_limits.ipynb #e92f4a3c
 LIMITS_VARIABLE = 'SER_NBDEV_LIMITS'
@@ -215,7 +217,7 @@ def only_member(z:zipfile.ZipFile, # open
 
 # %% ../nbs/05_limits.ipynb #49bae631
 def array_content(data:bytes # of an `.npy` file
-                 )->'np.ndarray': # a view of it
+                 )->'ndarray': # a view of it
     "An array, no larger than its bytes."
     import numpy as np
     f = io.BytesIO(data)
