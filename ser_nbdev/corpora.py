@@ -199,12 +199,7 @@ def validate(name:str,        # key in `CORPORA`
     df, unlabelled = read_with_unlabelled(name, root, **kwargs)
     whole = not kwargs.get('where') and not kwargs.get('labels')
     present = df[[os.path.isfile(path) for path in df.path]]
-    if audio:
-        heard = _listen_to_all(present)
-    else:
-        unknown = present.path[present.duration.isna()]
-        heard = {name: dict(unreadable=listen_to(path).get('unreadable', 'ends too early'))
-                 for name, path in unknown.items()}
+    heard = _listen_to_all(present) if audio else _unreadable_headers(present)
     return Report(
         corpus=name, counts=df.emotion.value_counts().to_dict(),
         expected=corpus.expected if whole else {},
@@ -228,6 +223,13 @@ def _listen_to_all(df:pd.DataFrame)->dict:
                desc='listening', disable=bool(os.environ.get('TQDM_DISABLE')))
     return {name: listen_to(path, *times) for name, path, times in bar}
 
+def _unreadable_headers(df:pd.DataFrame)->dict:
+    "Rows without a duration, and why."
+    unknown = df.path[df.duration.isna()]
+    return {name: dict(unreadable=listen_to(path).get('unreadable', 'ends too early'))
+            for name, path in unknown.items()}
+
+# %% ../nbs/16_corpora.ipynb #3698046c
 def _lengths_found(duration:pd.Series)->dict:
     "Fields of a report that come from the durations, s."
     if not len(duration):

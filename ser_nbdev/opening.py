@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SndfileSound', 'opened_sound', 'open_sound', 'cut_note', 'duration', 'durations']
 
-# %% ../nbs/09_opening.ipynb #91aec809
+# %% ../nbs/09_opening.ipynb #a133d72d
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +18,10 @@ from fastcore.basics import patch
 
 from .ffmpeg import FFMPEG_REMEDY, FfmpegSound, ffmpeg_path, ffmpeg_seconds
 from .headers import has_last_page, promised_seconds, seconds_in
-from .sound_files import AudioError, ffmpeg_kind, first_bytes, no_sound_kind
+from .sound_files import (
+    FFMPEG_ENDINGS, AudioError, ending_of, ffmpeg_kind, first_bytes, no_sound_kind)
 
-# %% ../nbs/09_opening.ipynb #0d78c1ec
+# %% ../nbs/09_opening.ipynb #a34a4aea
 class SndfileSound:
     "A recording that libsndfile decodes."
     def __init__(self,
@@ -52,13 +53,13 @@ class SndfileSound:
         "Close the file."
         self.file.close()
 
-# %% ../nbs/09_opening.ipynb #8f8071c4
+# %% ../nbs/09_opening.ipynb #cccae344
 @patch(as_prop=True)
 def promised(self:SndfileSound)->float: # s; 0 if the header tells nothing
     "Duration that the header promises."
     return promised_seconds(self.file, self.path, self.head)
 
-# %% ../nbs/09_opening.ipynb #e0cd9aa7
+# %% ../nbs/09_opening.ipynb #519c3e89
 def _blocks_up_to_damage(path, done:int, step:int)->Iterator:
     "What can be read after `done` samples, `step` at a time."
     sound = SndfileSound(path)
@@ -83,7 +84,7 @@ def _end_is_there(path)->bool:
     finally:
         sound.close()
 
-# %% ../nbs/09_opening.ipynb #f947e9bc
+# %% ../nbs/09_opening.ipynb #a61a4671
 @patch
 def blocks(self:SndfileSound,
            seconds:float=10,  # of a block
@@ -109,7 +110,7 @@ def blocks(self:SndfileSound,
             raise AudioError(
                 f'{self.path}: damaged after {at:.1f} s; mend or remove it') from error
 
-# %% ../nbs/09_opening.ipynb #edfccf43
+# %% ../nbs/09_opening.ipynb #80e33d75
 def _through_ffmpeg(path, kind:str)->FfmpegSound:
     "What ffmpeg alone reads; where it is missing, the error says what to install."
     if ffmpeg_path():
@@ -136,7 +137,7 @@ def opened_sound(path:str|Path # of a recording
     except soundfile.LibsndfileError as error:
         return _second_opinion(path, error)
 
-# %% ../nbs/09_opening.ipynb #e5f72527
+# %% ../nbs/09_opening.ipynb #6bc1bb04
 def _second_opinion(path, error:soundfile.LibsndfileError)->FfmpegSound:
     "ffmpeg's reading of what libsndfile refuses; without it libsndfile's own reason."
     is_system_error = error.code == 2
@@ -157,7 +158,7 @@ def open_sound(path:str|Path # of a recording
     finally:
         sound.close()
 
-# %% ../nbs/09_opening.ipynb #e789567f
+# %% ../nbs/09_opening.ipynb #13a9e01f
 def cut_note(sound:SndfileSound|FfmpegSound, # opened
              seconds:float,                  # that could be read
             )->str:                          # empty: nothing is missing
@@ -173,7 +174,7 @@ def cut_note(sound:SndfileSound|FfmpegSound, # opened
                         'is missing; what is left is used')
     return ''
 
-# %% ../nbs/09_opening.ipynb #e498cc75
+# %% ../nbs/09_opening.ipynb #8e791251
 def duration(path:str|Path # of a recording
             )->float:      # seconds; NaN where the file is missing or no audio
     "Duration from the file's header, or counted by ffmpeg."
@@ -194,5 +195,8 @@ def duration(path:str|Path # of a recording
 def durations(paths:Iterable # of recordings
              )->list[float]: # s, NaN where the file is missing or no audio
     "Durations of many files."
+    paths = list(paths)
+    slow = [path for path in paths if ending_of(path)[1:] in FFMPEG_ENDINGS]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(duration, paths))
+        known = dict(zip(slow, pool.map(duration, slow)))
+    return [known[path] if path in known else duration(path) for path in paths]

@@ -37,7 +37,7 @@ FFMPEG_ENDINGS = (
 @lru_cache
 def readable_endings()->tuple: # lower case, with their dots
     "The endings of recordings: what libsndfile reads, then what ffmpeg reads besides."
-    found = []
+    found = ['wav', 'flac'] # where a recording is there twice, it is the first that is read
     for name in soundfile.available_formats():
         found += ENDINGS_OF.get(name, name.lower()).split()
     found += FFMPEG_ENDINGS

@@ -8,14 +8,14 @@ __all__ = ['ZERO', 'ZERO_SECONDS', 'DIGITAL', 'DIGITAL_SECONDS', 'DIGITAL_SHARE'
            'TONE_CHANGE', 'TONE_REST', 'STEADY_PITCH', 'step_peaks', 'runs_of', 'loud_amplitude', 'steps_to_score',
            'without_silence', 'frame_levels', 'power_besides_lines', 'no_speech']
 
-# %% ../nbs/21a_speech.ipynb #5e3aacad
+# %% ../nbs/21a_speech.ipynb #90aace19
 import numpy as np
 
 from .audio import SR
 from .features import HOP, frame, n_frames, power_spectrum, preemphasis, window
 from .pitch import f0_autocorr
 
-# %% ../nbs/21a_speech.ipynb #899fa686
+# %% ../nbs/21a_speech.ipynb #d0a60898
 ZERO, ZERO_SECONDS = 1.6e-5, .1       # amplitude: half a step of 16 bits
 DIGITAL, DIGITAL_SECONDS = 3e-4, 1.2  # amplitude: -70 dB of full scale
 DIGITAL_SHARE = .01                   # of the loudest amplitude: -40 dB
@@ -37,7 +37,7 @@ def runs_of(flags:np.ndarray # bool `(n_steps,)`
     edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
     return edges.reshape(-1, 2)
 
-# %% ../nbs/21a_speech.ipynb #9fa625c6
+# %% ../nbs/21a_speech.ipynb #5bba796f
 def _stretches(quiet:np.ndarray, seconds:float)->list:
     "Runs of quiet steps that last so long."
     steps = round(seconds*SR/HOP)
@@ -53,7 +53,7 @@ def _speech_between(quiet:np.ndarray, seconds:float, left:int=0)->tuple:
             last = min(n, begin + left)
     return (first, last) if first < last else (0, n)
 
-# %% ../nbs/21a_speech.ipynb #549bd3b8
+# %% ../nbs/21a_speech.ipynb #b8885536
 def loud_amplitude(peaks:np.ndarray # of 10 ms each, `(n_steps,)`
                   )->float:
     "The amplitude that the loudest 0.3 s reach."
@@ -75,7 +75,7 @@ def steps_to_score(y:np.ndarray  # waveform at 16 kHz, `(n_samples,)`
         keep[first+begin:first+end] = False
     return keep if keep.any() else ~keep
 
-# %% ../nbs/21a_speech.ipynb #d23c6731
+# %% ../nbs/21a_speech.ipynb #241bc951
 def without_silence(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
                    )->tuple:     # what is scored, `(n_samples,)`; time of each of its frames, s
     "The waveform without the silence around speech, and where its frames were."
@@ -90,7 +90,7 @@ def without_silence(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
     # one frame at 0, and one after every hop
     return scored, np.append(steps, steps[-1] + 1)[:n_frames(len(scored))]*HOP/SR
 
-# %% ../nbs/21a_speech.ipynb #ec0837d7
+# %% ../nbs/21a_speech.ipynb #54957db0
 SILENCE_DB = -80     # level of the loudest frame, dB of full scale
 ACTIVE_DB = 40       # an active frame is at most so much below the loudest
 VOICED_RUN = 5       # frames
@@ -120,7 +120,7 @@ def power_besides_lines(y:np.ndarray,      # waveform at 16 kHz, float32 `(n_sam
         P[np.abs(bins - strongest) <= 3] = 0
     return 10*np.log10(P.sum(1)/total + 1e-10)
 
-# %% ../nbs/21a_speech.ipynb #f5e9704c
+# %% ../nbs/21a_speech.ipynb #30753a49
 def _is_steady_noise(levels, changes, voiced)->bool:
     "Next to nothing is voiced, and the level hardly changes."
     n_voiced = sum(end - begin for begin, end in runs_of(voiced) if end - begin >= VOICED_RUN)
@@ -129,6 +129,7 @@ def _is_steady_noise(levels, changes, voiced)->bool:
     low, high = np.percentile(levels, [5, 95])
     return high - low < STEADY_SPREAD or np.median(changes) < STEADY_CHANGE
 
+# %% ../nbs/21a_speech.ipynb #55ef916f
 def _is_tone(y, active, f0)->bool:
     "One or two lines in the spectrum, or a pitch that never moves."
     if np.percentile(power_besides_lines(y, active), 65) < TONE_REST:
@@ -137,6 +138,7 @@ def _is_tone(y, active, f0)->bool:
     share = len(voiced)/active.sum()
     return share > .9 and np.std(12*np.log2(voiced)) < STEADY_PITCH
 
+# %% ../nbs/21a_speech.ipynb #1352fd5f
 def no_speech(y:np.ndarray,      # waveform at 16 kHz, float32 `(n_samples,)`
               f0:np.ndarray=None # of each frame, Hz, 0: unvoiced (default: computed)
              )->str:             # why there is none; empty: it may be speech

@@ -214,13 +214,18 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=[6, 1])
     _stack_probabilities(above, timeline)
     above.set_title(label_text(title))
-    palette = emotion_palette(timeline.columns[3:])
-    for s in segments(timeline).itertuples():
-        if s.label:
-            below.axvspan(s.start, s.end, color=palette.get(s.label, '#7F7F7F'), lw=0)
+    _colour_segments(below, timeline)
     limits = timeline.start.iloc[0], timeline.end.iloc[-1]
     below.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=limits)
     return fig
+
+# %% ../nbs/52_timeline.ipynb #ec1bf48b
+def _colour_segments(ax, timeline):
+    "The label of each moment as a colour; blank where no speech is."
+    palette = emotion_palette(timeline.columns[3:])
+    for s in segments(timeline).itertuples():
+        if s.label:
+            ax.axvspan(s.start, s.end, color=palette.get(s.label, '#7F7F7F'), lw=0)
 
 def _stack_probabilities(ax, timeline):
     "The probability of each class over time, stacked."
