@@ -8,6 +8,7 @@ __all__ = ['PREDICTION_ROWS', 'PredictionRows', 'TableRows', 'CSVRows', 'JSONRow
 # %% ../nbs/50b_prediction_rows.ipynb #dff563c3
 import csv
 import json
+from typing import TextIO
 
 from .files import one_line
 from .labels import emotion_name
@@ -18,7 +19,7 @@ class PredictionRows:
     "Predictions as rows on a stream."
     def __init__(self,
                  classes:list,             # codes
-                 out:object,               # stream to print to
+                 out:TextIO,               # to print to
                  with_channels:bool=False, # say which channel was scored?
                 ):
         self.classes, self.out, self.with_channels = classes, out, with_channels
