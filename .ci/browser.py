@@ -16,7 +16,7 @@ from ser_nbdev.corpora import read_corpus
 from ser_nbdev.demo import demo_corpus
 Explorer(Recognizer.load(), read_corpus('iemocap', demo_corpus()).loc[{names}]).widget
 """
-SECONDS = 120
+SECONDS, STEP_SECONDS = 300, 60 # for all of it, and for each step
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking',
          '--disable-component-update', '--disable-sync']
 # the message of the widget reads otherwise, and holds a text
@@ -53,7 +53,10 @@ def free_port():
 
 def changed(page, was, what, selector='.widget-html-content'):
     "Wait until the message reads otherwise and holds `what`; gives it."
-    page.wait_for_function(CHANGED, arg=[selector, was, what])
+    try:
+        page.wait_for_function(CHANGED, arg=[selector, was, what])
+    except Exception as e:
+        raise AssertionError(f'{page.inner_text(selector)!r} holds no {what!r}') from e
     return page.inner_text(selector)
 
 def bars(page):
@@ -116,7 +119,7 @@ def upload_no_audio(page, folder, message):
     notes = Path(folder)/'notes.wav'
     notes.write_text('no audio')
     upload(page, notes)
-    refused = changed(page, message, 'could not be scored: not readable as audio')
+    refused = changed(page, message, 'could not be scored: a text, not a recording')
     print(f'  uploaded: {refused}')
     until(page, lambda: not bars(page), 'the picture of the last recording stays on show')
 
@@ -149,7 +152,7 @@ def visit(port, recording, folder, shot):
     with sync_playwright() as pw:
         browser = pw.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page(viewport=dict(width=1000, height=620))
-        page.set_default_timeout(SECONDS*1000)
+        page.set_default_timeout(STEP_SECONDS*1000)
         page.goto(f'http://localhost:{port}/')
         drive(page, recording, folder, shot)
         browser.close()

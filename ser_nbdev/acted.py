@@ -268,16 +268,17 @@ def read_nemo(root:Path       # folder with `data.tsv` and `samples`
         return pd.DataFrame()
     table = read_text_table(file, sep='\t', quoting=3).map(str.strip)
     require_columns(table, 'file_id emotion raw_text speaker_id gender', file)
+    found = {path.stem: str(path) for path in audio_files(root/'samples')}
+    names = table.file_id.str.removesuffix('.wav')
     rows = dict(
-        name=table.file_id.str.removesuffix('.wav'),
-        path=[str(root/'samples'/name) for name in table.file_id],
+        name=names,
+        path=[found.pop(name, str(root/'samples'/f'{name}.wav')) for name in names],
         label=table.emotion,
         speaker=table.speaker_id,
         gender=table.gender,
         text=table.raw_text,
         script=table.file_id.str.extract(r'(\d+)\.wav$', expand=False))
-    found = {str(path) for path in audio_files(root/'samples')}
-    return reader_rows(rows, unlabelled=sorted(found.difference(rows['path'])))
+    return reader_rows(rows, unlabelled=sorted(found.values()))
 
 # %% ../nbs/13_acted.ipynb #71c79d56
 NEMO = Corpus(

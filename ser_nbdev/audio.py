@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SR', 'RATES', 'BLOCK_SECONDS', 'MOST_AT_ONCE', 'LEAD', 'PAST_END', 'VOWELS', 'check_waveform', 'check_sampling_rate',
-           'used_channels', 'mean_of', 'trim_silence', 'Recording', 'read_recording', 'load_audio', 'listen',
-           'synth_vowel']
+           'used_channels', 'mean_of', 'trim_silence', 'Recording', 'read_recording', 'load_audio', 'recording_notes',
+           'listen', 'synth_vowel']
 
 # %% ../nbs/20_audio.ipynb #dcd51d36
 import os
@@ -233,6 +233,22 @@ def _decode_part(sound, # opened `SndfileSound` or `FfmpegSound`
     first = round((start-begin)*SR)
     last = round(min((end-begin)*SR, len(y)))
     return y[first:last], (last-first)/SR
+
+# %% ../nbs/20_audio.ipynb #aa73d89a
+def recording_notes(path:str|Path,      # of a recording
+                    seconds:float=None, # that were decoded (default: what its header tells)
+                   )->list:             # what is missing or left out, a sentence each
+    "What `read_recording` notes, as far as it can be told without decoding."
+    try:
+        with open_sound(path) as sound:
+            _, notes = used_channels(sound)
+            cut = cut_note(sound, sound.seconds if seconds is None else seconds)
+            if cut:
+                decoded = sum(map(len, sound.blocks()))/sound.samplerate
+                cut = cut_note(sound, decoded)
+    except (AudioError, OSError):
+        return []
+    return [cut, *notes] if cut else [*notes]
 
 # %% ../nbs/20_audio.ipynb #d96426ab
 def listen(y:np.ndarray, # waveform at 16 kHz, `(n_samples,)`

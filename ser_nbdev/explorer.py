@@ -16,7 +16,8 @@ from .features import HOP, mfcc
 from .files import label_text, one_line, plain_text
 from .labels import EMOTIONS, emotion_palette
 from .parts import times_of
-from .recognizer import Prediction, Recognizer, read_utterance
+from .prediction import Prediction
+from .recognizer import Recognizer, or_raise, read_utterance
 from .timeline import quiet_png
 
 # %% ../nbs/53_explorer.ipynb #4cea299c
@@ -189,7 +190,8 @@ def _show_recording(self:Explorer, path, name, truth=None, *times):
     self._show_media(b'', b'')
     try:
         y = read_utterance(path, *times)
-        self.prediction = self.recognizer.predict(y)
+        heard = self.recognizer.hear(y)
+        self.prediction = or_raise(self.recognizer.score_heard([heard])[0])
     except AudioError as e:
         reason = one_line(e).replace(f'{one_line(path)}: ', '')
         self.message.value = f'<b>{plain_text(title)}</b> could not be scored: {plain_text(reason)}'
@@ -205,7 +207,8 @@ def _message_of(prediction, title, truth):
     "A prediction as a line of HTML."
     def name_of(code):
         return EMOTIONS.get(code, plain_text(code))
-    label = prediction.label
-    probability = prediction.probabilities[label]
-    line = f'{plain_text(title)}: <b>{name_of(label)}</b> ({probability:.0%})'
+    label, line = prediction.label, f'{plain_text(title)}: <b>no speech</b> ({prediction.reason})'
+    if label:
+        probability = prediction.probabilities[label]
+        line = f'{plain_text(title)}: <b>{name_of(label)}</b> ({probability:.0%})'
     return f'{line}, truth: <b>{name_of(truth)}</b>' if truth else line

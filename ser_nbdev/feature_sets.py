@@ -6,7 +6,7 @@
 __all__ = ['VOICE_COLUMNS', 'BUILT_IN', 'LLD', 'LLD_SEMITONES', 'FEATURE_SETS', 'MAKERS', 'SUM_MAKER', 'PIECE', 'HALO', 'lld',
            'band_ratio', 'spectral_shape', 'lld43', 'FeatureSet', 'function_name', 'digest_of', 'mfcc20',
            'with_derivatives', 'made_set', 'feature_set', 'add_feature_set', 'feature_names', 'keep_freed_memory',
-           'extract_in_pieces', 'extract']
+           'extract_in_pieces', 'waveform_at_16k', 'extract']
 
 # %% ../nbs/22_feature_sets.ipynb #73f6e69f
 import hashlib
@@ -263,9 +263,12 @@ def _check_mono_floats(y:np.ndarray # what should be a waveform
                       ):
     "Refuse integers, several channels, and what is far outside of [-1, 1]."
     if y.ndim != 1 or y.dtype.kind != 'f':
+        remedy = 'load_audio reads files so'
+        if y.dtype.kind in 'iu':
+            remedy = 'divide 16-bit ones by 32768'
         raise AudioError(
             f'expected mono floats in [-1, 1] of shape (n_samples,), got {y.dtype} of shape '
-            f'{y.shape}; load_audio reads files so')
+            f'{y.shape}; {remedy}')
     check_waveform(y)
     loudest = max(y.max(), -y.min())
     if loudest > 1e6:
@@ -274,11 +277,10 @@ def _check_mono_floats(y:np.ndarray # what should be a waveform
             'scale the recording')
 
 # %% ../nbs/22_feature_sets.ipynb #54b39f09
-def extract(y:np.ndarray,     # mono waveform, floats in [-1, 1], `(n_samples,)`
-            sr:int=SR,        # its sampling rate, Hz
-            features='lld32', # name of a feature set, or a set
-           )->np.ndarray:     # float32 `(n_frames, n_features)`
-    "From a waveform to the matrix of its features."
+def waveform_at_16k(y:np.ndarray, # mono waveform, floats in [-1, 1], `(n_samples,)`
+                    sr:int=SR,    # its sampling rate, Hz
+                   )->np.ndarray: # float32 at 16 kHz, `(n_samples,)`
+    "What features are computed from; what is no waveform is refused."
     y = np.asarray(y)
     _check_mono_floats(y)
     check_sampling_rate(sr)
@@ -286,4 +288,11 @@ def extract(y:np.ndarray,     # mono waveform, floats in [-1, 1], `(n_samples,)`
     if sr != SR:
         y = soxr.resample(y, sr, SR)
         check_waveform(y, f'waveform at {SR} Hz')
-    return feature_set(features).matrix(y)
+    return y
+
+def extract(y:np.ndarray,     # mono waveform, floats in [-1, 1], `(n_samples,)`
+            sr:int=SR,        # its sampling rate, Hz
+            features='lld32', # name of a feature set, or a set
+           )->np.ndarray:     # float32 `(n_frames, n_features)`
+    "From a waveform to the matrix of its features."
+    return feature_set(features).matrix(waveform_at_16k(y, sr))

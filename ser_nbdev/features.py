@@ -95,7 +95,7 @@ def draw_spectrogram(y:np.ndarray,      # waveform at 16 kHz, `(n_samples,)`
 # %% ../nbs/00_features.ipynb #c43080f4
 def preemphasis(y:np.ndarray,   # waveform, float32 `(n_samples,)`
                 coef:float=.97, # how much of the previous sample is taken away
-               )->np.ndarray:   # same shape
+               )->np.ndarray:   # float32, same shape `(n_samples,)`
     "`y[t] - coef*y[t-1]`."
     z = y.copy()
     z[1:] -= np.float32(coef)*y[:-1]

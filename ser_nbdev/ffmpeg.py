@@ -41,6 +41,7 @@ def ffmpeg_command(path:str|Path, # of a recording
                   )->list:        # of arguments, as bytes
     "ffmpeg on one file, and on nothing else."
     options = ['-nostdin', '-hide_banner', '-nostats', '-v', 'info', '-threads', '1',
+               '-max_alloc', str(1 << 28),
                '-protocol_whitelist', 'file,pipe', '-format_whitelist', DEMUXERS]
     name = b'file:' + os.fsencode(os.path.abspath(path))
     before = [os.fsencode(text) for text in [ffmpeg_path(), *options]]

@@ -6,13 +6,14 @@
 __all__ = ['SAMPLES_OF', 'chunk_of', 'riff_samples', 'aiff_samples', 'w64_samples', 'au_samples', 'counts_its_frames',
            'has_last_page', 'seconds_in', 'promised_seconds']
 
-# %% ../nbs/08_headers.ipynb #933c7096
+# %% ../nbs/08_headers.ipynb #905a8e20
+import io
 import os
 from pathlib import Path
 
 import soundfile
 
-# %% ../nbs/08_headers.ipynb #d4ef3e81
+# %% ../nbs/08_headers.ipynb #cac1bdd8
 def chunk_of(file:object,    # opened for reading bytes
              wanted:bytes,   # name of the chunk, four bytes
              order:str,      # 'little' or 'big'
@@ -29,7 +30,7 @@ def chunk_of(file:object,    # opened for reading bytes
             return size, at + 8
         at += 8 + size + size % 2
 
-# %% ../nbs/08_headers.ipynb #2b739237
+# %% ../nbs/08_headers.ipynb #cb88b2d2
 def riff_samples(file:object, # opened for reading bytes
                 )->tuple:     # size of the samples in bytes and first byte; (0, 0): not known
     "Samples of a WAV or RF64 file."
@@ -50,7 +51,7 @@ def aiff_samples(file:object # opened for reading bytes
     size, at = chunk_of(file, b'SSND', 'big')
     return max(size - 8, 0), at + 8
 
-# %% ../nbs/08_headers.ipynb #f92bcc22
+# %% ../nbs/08_headers.ipynb #65a80c67
 def w64_samples(file:object # opened for reading bytes
                )->tuple:    # as above
     "Samples of a Wave64 file: names of 16 bytes, sizes of 8 that count name and size."
@@ -73,7 +74,7 @@ def au_samples(file:object # opened for reading bytes
     at, size = (int.from_bytes(file.read(4), order) for _ in range(2))
     return (size, at) if size < 2**32 - 1 else (0, 0)
 
-# %% ../nbs/08_headers.ipynb #abc59cdf
+# %% ../nbs/08_headers.ipynb #29788446
 def counts_its_frames(file:object # an MP3, opened for reading bytes
                      )->bool:     # False: its duration is a guess
     "Whether an MP3 begins with a header that counts its frames."
@@ -101,7 +102,7 @@ def has_last_page(file:object # an OGG file, opened for reading bytes
     is_whole = first + at + 27 + tail[at+26] + sum(lengths) <= end
     return bool(tail[at+5] & 4) and is_whole
 
-# %% ../nbs/08_headers.ipynb #e818c64a
+# %% ../nbs/08_headers.ipynb #fba1892a
 SAMPLES_OF = dict(
     WAV=riff_samples, WAVEX=riff_samples, RF64=riff_samples, AIFF=aiff_samples,
     W64=w64_samples, AU=au_samples)
@@ -113,15 +114,23 @@ def seconds_in(sound:soundfile.SoundFile # opened
 
 def promised_seconds(sound:soundfile.SoundFile, # an open recording
                      path:str|Path,             # its path
+                     head:bytes=b'',            # its first bytes, where they are at hand
                     )->float:                   # s; 0 if the header tells nothing
     "Duration that the header of a recording promises."
     seconds = seconds_in(sound)
-    samples_of = SAMPLES_OF.get(sound.format)
-    with open(path, 'rb') as file:
-        if sound.format == 'MP3':
+    if sound.format == 'MP3':
+        with open(path, 'rb') as file:
             return seconds if counts_its_frames(file) else 0.
-        if samples_of is None:
-            return seconds
-        size, at = samples_of(file)
-        there = os.path.getsize(path) - at
+    if sound.format not in SAMPLES_OF:
+        return seconds
+    size, at = _declared_samples(sound.format, path, head)
+    there = os.path.getsize(path) - at
     return seconds*max(1, size/there) if there > 0 else seconds
+
+def _declared_samples(name:str, path, head:bytes)->tuple:
+    "Size of the samples and first byte: mostly within the first bytes."
+    size, at = SAMPLES_OF[name](io.BytesIO(head))
+    if size and at <= len(head):
+        return size, at
+    with open(path, 'rb') as file:
+        return SAMPLES_OF[name](file)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SndfileSound', 'opened_sound', 'open_sound', 'cut_note', 'duration', 'durations']
 
-# %% ../nbs/09_opening.ipynb #abe7edaa
+# %% ../nbs/09_opening.ipynb #a133d72d
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,19 +18,20 @@ from fastcore.basics import patch
 
 from .ffmpeg import FFMPEG_REMEDY, FfmpegSound, ffmpeg_path, ffmpeg_seconds
 from .headers import has_last_page, promised_seconds, seconds_in
-from .sound_files import AudioError, ffmpeg_kind, first_bytes, no_sound_kind
+from .sound_files import (
+    FFMPEG_ENDINGS, AudioError, ending_of, ffmpeg_kind, first_bytes, no_sound_kind)
 
-# %% ../nbs/09_opening.ipynb #2833d4c3
+# %% ../nbs/09_opening.ipynb #a34a4aea
 class SndfileSound:
     "A recording that libsndfile decodes."
     def __init__(self,
-                 path:str|Path # of the recording
+                 path:str|Path, # of the recording
+                 head:bytes=b'', # its first bytes, where they are at hand
                 ):
-        self.path = path
+        self.path, self.head = path, head
         self.file = soundfile.SoundFile(os.fsencode(path) if os.name == 'posix' else path)
         self.samplerate, self.channels = self.file.samplerate, self.file.channels
         self.begin = 0 # sample
-        self.promised = promised_seconds(self.file, path)
         self.tolerance = .1 if self.file.format == 'MP3' else .01
 
     @property
@@ -52,7 +53,13 @@ class SndfileSound:
         "Close the file."
         self.file.close()
 
-# %% ../nbs/09_opening.ipynb #e060bb5a
+# %% ../nbs/09_opening.ipynb #cccae344
+@patch(as_prop=True)
+def promised(self:SndfileSound)->float: # s; 0 if the header tells nothing
+    "Duration that the header promises."
+    return promised_seconds(self.file, self.path, self.head)
+
+# %% ../nbs/09_opening.ipynb #519c3e89
 def _blocks_up_to_damage(path, done:int, step:int)->Iterator:
     "What can be read after `done` samples, `step` at a time."
     sound = SndfileSound(path)
@@ -77,7 +84,7 @@ def _end_is_there(path)->bool:
     finally:
         sound.close()
 
-# %% ../nbs/09_opening.ipynb #9398c709
+# %% ../nbs/09_opening.ipynb #a61a4671
 @patch
 def blocks(self:SndfileSound,
            seconds:float=10,  # of a block
@@ -89,10 +96,11 @@ def blocks(self:SndfileSound,
         while (left := most - total/self.samplerate) > 0:
             n = max(1, round(min(seconds, left)*self.samplerate))
             block = self.file.read(n, dtype='float32', always_2d=True)
-            if not len(block):
-                return
             total += len(block)
-            yield block
+            if len(block):
+                yield block
+            if len(block) < n:
+                return
     except soundfile.LibsndfileError as error:
         for block in _blocks_up_to_damage(self.path, self.begin + total, 256):
             total += len(block)
@@ -102,7 +110,7 @@ def blocks(self:SndfileSound,
             raise AudioError(
                 f'{self.path}: damaged after {at:.1f} s; mend or remove it') from error
 
-# %% ../nbs/09_opening.ipynb #4021438e
+# %% ../nbs/09_opening.ipynb #80e33d75
 def _through_ffmpeg(path, kind:str)->FfmpegSound:
     "What ffmpeg alone reads; where it is missing, the error says what to install."
     if ffmpeg_path():
@@ -122,14 +130,14 @@ def opened_sound(path:str|Path # of a recording
     if kind:
         return _through_ffmpeg(path, kind)
     try:
-        return SndfileSound(path)
+        return SndfileSound(path, head)
     except TypeError as error:
         raise AudioError(f'{path}: raw samples without a header; '
                          'convert it to wav or flac') from error
     except soundfile.LibsndfileError as error:
         return _second_opinion(path, error)
 
-# %% ../nbs/09_opening.ipynb #54e00bad
+# %% ../nbs/09_opening.ipynb #6bc1bb04
 def _second_opinion(path, error:soundfile.LibsndfileError)->FfmpegSound:
     "ffmpeg's reading of what libsndfile refuses; without it libsndfile's own reason."
     is_system_error = error.code == 2
@@ -150,13 +158,14 @@ def open_sound(path:str|Path # of a recording
     finally:
         sound.close()
 
-# %% ../nbs/09_opening.ipynb #4e6810eb
+# %% ../nbs/09_opening.ipynb #13a9e01f
 def cut_note(sound:SndfileSound|FfmpegSound, # opened
              seconds:float,                  # that could be read
             )->str:                          # empty: nothing is missing
     "What to say of a recording that ends early."
-    if seconds < sound.promised - sound.tolerance:
-        return (f'cut short or damaged: {seconds:.2f} s of the {sound.promised:.2f} s '
+    promised = sound.promised
+    if seconds < promised - sound.tolerance:
+        return (f'cut short or damaged: {seconds:.2f} s of the {promised:.2f} s '
                 'that its header promises; what is left is used')
     if isinstance(sound, SndfileSound) and sound.file.format == 'OGG':
         with open(sound.path, 'rb') as file:
@@ -165,13 +174,12 @@ def cut_note(sound:SndfileSound|FfmpegSound, # opened
                         'is missing; what is left is used')
     return ''
 
-# %% ../nbs/09_opening.ipynb #3d6f955d
+# %% ../nbs/09_opening.ipynb #8e791251
 def duration(path:str|Path # of a recording
             )->float:      # seconds; NaN where the file is missing or no audio
     "Duration from the file's header, or counted by ffmpeg."
     try:
-        head = first_bytes(path)
-        if ffmpeg_kind(head):
+        if ffmpeg_kind(first_bytes(path)):
             return ffmpeg_seconds(path)
         sound = opened_sound(path)
     except (AudioError, OSError, ValueError):
@@ -187,5 +195,8 @@ def duration(path:str|Path # of a recording
 def durations(paths:Iterable # of recordings
              )->list[float]: # s, NaN where the file is missing or no audio
     "Durations of many files."
+    paths = list(paths)
+    slow = [path for path in paths if ending_of(path)[1:] in FFMPEG_ENDINGS]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(duration, paths))
+        known = dict(zip(slow, pool.map(duration, slow)))
+    return [known[path] if path in known else duration(path) for path in paths]

@@ -16,7 +16,7 @@ from .parts import (
     check_columns, end_from_duration, row_names, with_times)
 from .patterns import path_pattern, suggested_pattern
 from ser_nbdev.reading import (
-    COLUMNS, Corpus, audio_files, first_groups, read_text_table, reader_rows,
+    COLUMNS, Corpus, audio_files, first_groups, one_format_each, read_text_table, reader_rows,
     require_columns)
 
 # %% ../nbs/14_own_recordings.ipynb #91d1bc2b
@@ -29,7 +29,7 @@ def read_folder(root:Path,        # a sub-folder for each class: `angry/x.wav`
     described = path_pattern(pattern or '{emotion}/**/*')
     _check_one_speaker(described, speaker)
     rows, unlabelled = [], []
-    paths = audio_files(root)
+    paths, left_alone = one_format_each(audio_files(root))
     for path in paths:
         inside = path.relative_to(root)
         found = described.match(inside.as_posix())
@@ -41,7 +41,8 @@ def read_folder(root:Path,        # a sub-folder for each class: `angry/x.wav`
             path=str(path),
             label=found.pop('emotion')) | _known_gender(found))
     _check_some_match(rows, paths, pattern, root)
-    df = reader_rows(_unique_names(_with_speakers(rows, root, speaker), root), unlabelled)
+    rows = _unique_names(_with_speakers(rows, root, speaker), root)
+    df = reader_rows(rows, unlabelled, left_alone)
     df.attrs['hint'] = '' if pattern else _pattern_hint(paths, root)
     return df
 

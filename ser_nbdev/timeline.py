@@ -6,7 +6,7 @@
 __all__ = ['segments', 'rttm', 'quiet_png', 'plot_timeline', 'score_recordings']
 
 # %% ../nbs/52_timeline.ipynb #10e4bec9
-import csv, json, os, shutil, sys, tempfile, warnings
+import os, shutil, sys, tempfile, warnings
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from pathlib import Path
@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soxr
 from fastcore.basics import patch
 from .audio import SR, AudioError, check_sampling_rate, mean_of, used_channels
+from .channels import ChannelSums, channel_choice, mixed_channels
 from .files import (
     FileError, label_text, one_line, own_folder, printable, refuse_other_file, write_whole)
 from .labels import emotion_name, emotion_palette
 from .opening import cut_note, open_sound
 from .plots import figure_png
-from .reading import AUDIO, audio_files
+from .reading import audio_files, other_files
+from .prediction_rows import PREDICTION_ROWS
 from .recognizer import (
     LONGEST, Recognizer, or_raise)
+from .sound_files import counted_endings
 
 # %% ../nbs/52_timeline.ipynb #3785e192
 if TYPE_CHECKING:
@@ -32,28 +35,43 @@ else:   # nbdev looks the name up when it makes the pages
 # %% ../nbs/52_timeline.ipynb #c3b6c43b
 _MAX_CHANNELS = 64    # more, and somebody has mixed up rows and columns
 
-def _mono_chunk(chunk):
-    "A chunk of samples as contiguous float32, channels averaged."
-    chunk = np.asarray(chunk)
+def _check_chunk(chunk):
+    "Refuse what is no chunk of samples."
     is_stereo = chunk.ndim == 2 and 0 < chunk.shape[1] <= _MAX_CHANNELS
-    if chunk.dtype.kind != 'f' or not (chunk.ndim == 1 or is_stereo):
-        raise AudioError(
-            'expected chunks of floats in [-1, 1] of shape [n_samples] or '
-            f'[n_samples, n_channels] with up to {_MAX_CHANNELS} channels, '
-            f'got {chunk.dtype} of shape {list(chunk.shape)}')
-    if is_stereo:
-        chunk = chunk.mean(1)
-    return np.ascontiguousarray(chunk, dtype=np.float32)
+    if chunk.dtype.kind == 'f' and (chunk.ndim == 1 or is_stereo):
+        return
+    remedy = '; divide 16-bit ones by 32768' if chunk.dtype.kind in 'iu' else ''
+    raise AudioError(
+        'expected chunks of floats in [-1, 1] of shape [n_samples] or '
+        f'[n_samples, n_channels] with up to {_MAX_CHANNELS} channels, '
+        f'got {chunk.dtype} of shape {list(chunk.shape)}{remedy}')
 
+class _ChunkMixer:
+    "Chunks as contiguous mono float32; channels that were dead or inverted so far are left out."
+    def __init__(self):
+        self.sums = None
+
+    def __call__(self, chunk):
+        chunk = np.asarray(chunk)
+        _check_chunk(chunk)
+        if chunk.ndim == 2:
+            if self.sums is None or len(self.sums.sums) != chunk.shape[1]:
+                self.sums = ChannelSums(chunk.shape[1])
+            self.sums.add(chunk)
+            chunk = mean_of(chunk, mixed_channels(self.sums)[0])
+        return np.ascontiguousarray(chunk, dtype=np.float32)
+
+# %% ../nbs/52_timeline.ipynb #6cc6dd62
 def _resampled_chunks(chunks, sr):
     "Chunks as mono float32 at 16 kHz."
     check_sampling_rate(sr)
+    mixer = _ChunkMixer()
     if sr == SR:
-        yield from map(_mono_chunk, chunks)
+        yield from map(mixer, chunks)
         return
     resampler = soxr.ResampleStream(sr, SR, 1, dtype='float32')
     for chunk in chunks:
-        yield resampler.resample_chunk(_mono_chunk(chunk))
+        yield resampler.resample_chunk(mixer(chunk))
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 # %% ../nbs/52_timeline.ipynb #239d2114
@@ -88,10 +106,10 @@ def _check_window_options(window, hop, batch_size):
             f'batch_size={batch_size!r}: give a number of windows, 1 or more')
 
 @patch
-def _features_of_window(self:Recognizer, at, y):
-    "Features of a window that begins with sample `at`; an error says where."
+def _hear_window(self:Recognizer, at, y):
+    "What is scored of a window that begins with sample `at`; an error says where."
     try:
-        return self.features_of(y)
+        return self.hear(y)
     except AudioError as e:
         raise AudioError(f'{at/SR:.1f} s from the start: {e}') from e
 
@@ -102,8 +120,8 @@ def _score_windows(self:Recognizer, chunks, sr, window, hop, batch_size):
     windows = _sliding_windows(
         _resampled_chunks(chunks, sr), round(window*SR), round(hop*SR))
     while group := list(islice(windows, batch_size)):
-        xs = [self._features_of_window(at, y) for at,y in group]
-        for (at,y),prediction in zip(group, self.score_features(xs)):
+        heard = [self._hear_window(at, y) for at,y in group]
+        for (at,y),prediction in zip(group, self.score_heard(heard)):
             yield at/SR, (at+len(y))/SR, or_raise(prediction)
 
 # %% ../nbs/52_timeline.ipynb #883e4d11
@@ -124,29 +142,33 @@ def timeline(self:Recognizer,
              window:float=3.,   # scored at a time, s
              hop:float=1.,      # from one window to the next, s
              batch_size:int=64, # windows in a batch
+             channel:str|int='mix', # left, right, mix, or a number from 1
             )->pd.DataFrame:    # per window: start and end in s, label, each class' probability
-    "Score a recording window by window."
+    "Score a recording window by window; where no speech is, label and probabilities are empty."
     with open_sound(path) as sound:
-        used, notes = used_channels(sound)
+        used, notes = used_channels(sound, channel)
         chunks = (mean_of(block, used) for block in sound.blocks())
         scored = self._score_windows(
             chunks, sound.samplerate, window, hop, batch_size)
         rows = [
-            (start, end, p.label, *p.probabilities.values())
+            (start, end, p.label or '', *p.probabilities.values())
             for start,end,p in scored]
         if not rows:
             raise AudioError(
                 f'{path}: no samples can be read: it is empty, cut short, or its '
                 'header was never finished; mend or remove it')
         cut = cut_note(sound, rows[-1][1])
-    for note in [cut, *notes] if cut else notes:
+    notes = [cut, *notes] if cut else [*notes]
+    if not any(label for _, _, label, *_ in rows):
+        notes.append('no label, because there is no speech')
+    for note in notes:
         warnings.warn(f'{path}: {note}', stacklevel=2)
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
 # %% ../nbs/52_timeline.ipynb #2856bddc
 def segments(timeline:pd.DataFrame # from `Recognizer.timeline`
             )->pd.DataFrame:       # start and end in s, label; no gaps, no overlaps
-    "Neighbouring windows of one label as one segment."
+    "Neighbouring windows of one label as one segment; without speech the label is empty."
     if timeline.empty:
         return pd.DataFrame(columns=['start', 'end', 'label'])
     t = timeline.reset_index(drop=True)
@@ -165,10 +187,11 @@ def rttm(timeline:pd.DataFrame, # from `Recognizer.timeline`
     "Segments as RTTM lines, with the emotion in the speaker's place."
     def word(text):
         return '_'.join(text.split())
+    found = segments(timeline)
     lines = [
         f'SPEAKER {word(name)} 1 {s.start:.3f} {s.end-s.start:.3f} '
-        f'<NA> <NA> {word(s.label)} <NA> <NA>\n' for s in segments(timeline).itertuples()
-    ]
+        f'<NA> <NA> {word(s.label)} <NA> <NA>\n'
+        for s in found[found.label != ''].itertuples()]
     return ''.join(lines)
 
 # %% ../nbs/52_timeline.ipynb #faaedb59
@@ -191,12 +214,18 @@ def plot_timeline(timeline:pd.DataFrame, # from `Recognizer.timeline`
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=[6, 1])
     _stack_probabilities(above, timeline)
     above.set_title(label_text(title))
-    palette = emotion_palette(timeline.columns[3:])
-    for s in segments(timeline).itertuples():
-        below.axvspan(s.start, s.end, color=palette.get(s.label, '#7F7F7F'), lw=0)
+    _colour_segments(below, timeline)
     limits = timeline.start.iloc[0], timeline.end.iloc[-1]
     below.set(yticks=[], ylabel='label', xlabel='time (s)', xlim=limits)
     return fig
+
+# %% ../nbs/52_timeline.ipynb #ec1bf48b
+def _colour_segments(ax, timeline):
+    "The label of each moment as a colour; blank where no speech is."
+    palette = emotion_palette(timeline.columns[3:])
+    for s in segments(timeline).itertuples():
+        if s.label:
+            ax.axvspan(s.start, s.end, color=palette.get(s.label, '#7F7F7F'), lw=0)
 
 def _stack_probabilities(ax, timeline):
     "The probability of each class over time, stacked."
@@ -250,11 +279,15 @@ def _recordings_in(folder, complain):
         found = audio_files(Path(folder))
     for w in caught:
         complain(w.message)
+    others = counted_endings(path.name for path in other_files(Path(folder)))
     if not found:
-        complain(
-            f'{folder}: no recordings ({", ".join(AUDIO)}) in this folder')
+        complain(f'{folder}: no recordings in this folder; there are {others or "no files"}')
+    elif others:
+        warnings.warn(f'{folder}: not scored, no recordings by their names: {others}',
+                      stacklevel=2)
     return found
 
+# %% ../nbs/52_timeline.ipynb #2fcc3877
 def _recordings_named(paths, piped, complain):
     "`(name, path)` of each recording: files, those in folders, `-` for what is piped in."
     for path in paths:
@@ -269,64 +302,43 @@ def _recordings_named(paths, piped, complain):
         else:
             yield printable(path), path
 
-# %% ../nbs/52_timeline.ipynb #12b85098
-class _TableOutput:
-    "A table for people to read."
-    def __init__(self, classes, out):
-        self.classes, self.out = classes, out
+def _each_with_channel(recordings, channel, complain):
+    "`(name, path, channel)`: where each channel is asked for, one for every channel there is."
+    for name,path in recordings:
+        if channel != 'each':
+            yield name, path, channel
+            continue
+        try:
+            with open_sound(path) as sound:
+                n_channels = sound.channels
+        except AudioError as e:
+            complain(e, path)
+            continue
+        for number in range(1, n_channels + 1):
+            yield name, path, number
 
-    def head(self):
-        columns = ' '.join(f'{code:>5.5}' for code in self.classes)
-        print(f'{"emotion":<12} {columns}  recording', file=self.out)
-
-    def row(self, name, prediction):
-        label = emotion_name(prediction.label)
-        values = ' '.join(
-            f'{p:5.2f}' for p in prediction.probabilities.values())
-        print(f'{label:<12} {values}  {one_line(name)}', file=self.out)
-
-class _CSVOutput:
-    "Comma-separated values."
-    def __init__(self, classes, out):
-        self.classes, self.writer = classes, csv.writer(
-            out, lineterminator='\n')
-        self.shown = one_line if out.isatty() else str
-
-    def head(self):
-        self.writer.writerow(['path', 'label', *self.classes])
-
-    def row(self, name, prediction):
-        rounded = [round(p, 6) for p in prediction.probabilities.values()]
-        self.writer.writerow([self.shown(name), prediction.label, *rounded])
-
-# %% ../nbs/52_timeline.ipynb #380b2032
-class _JSONOutput:
-    "A JSON object per line."
-    def __init__(self, classes, out):
-        self.out = out
-
-    def head(self):
-        "JSON lines have no head."
-
-    def row(self, name, prediction):
-        rounded = {
-            code: round(p, 6) for code,p in prediction.probabilities.items()}
-        line = dict(path=name, label=prediction.label, probabilities=rounded)
-        print(json.dumps(line), file=self.out)
-
-_OUTPUTS = dict(table=_TableOutput, csv=_CSVOutput, json=_JSONOutput)
-
+# %% ../nbs/52_timeline.ipynb #31cf0ef0
 def _print_predictions(recognizer, recordings, output, complain):
     "Score whole recordings, and print a row for each."
     output.head()
     while group := list(islice(recordings, 32)):
-        predictions = recognizer.predict_each([path for _,path in group])
-        for (name,path),prediction in zip(group, predictions):
+        for (name,path,channel),prediction in zip(group, _predictions_of(recognizer, group)):
             if isinstance(prediction, AudioError):
                 complain(prediction, path)
             else:
-                output.row(name, prediction)
+                output.row(name, prediction, channel)
         sys.stdout.flush()
+
+def _predictions_of(recognizer, group):
+    "Predictions of `(name, path, channel)`, in batches of one choice of channel."
+    found = {}
+    for channel in {channel for *_, channel in group}:
+        rows = [i for i,one in enumerate(group) if one[2] == channel]
+        # a recogniser of somebody else's may know no channels
+        options = {} if channel == 'mix' else dict(channel=channel)
+        predictions = recognizer.predict_each([group[i][1] for i in rows], **options)
+        found |= dict(zip(rows, predictions))
+    return [found[i] for i in range(len(group))]
 
 # %% ../nbs/52_timeline.ipynb #4d783f5b
 def _unused_stem(name, used):
@@ -373,12 +385,12 @@ def _write_timelines(recognizer, recordings, folder, windows, complain):
     if folder.is_file():
         raise FileExistsError(f'{folder} is a file; --timeline wants a folder')
     own_folder(folder)
-    for name,path in recordings:
+    for name,path,channel in recordings:
         stem = _unused_stem(name, used)
         used.add(stem)
         try:
             _check_replaceable(folder, stem)
-            lines = recognizer.timeline(path, **windows)
+            lines = recognizer.timeline(path, **windows, channel=channel)
         except (AudioError, FileExistsError, FileError) as e:
             complain(e, path)
             continue
@@ -394,15 +406,18 @@ def score_recordings(recognizer:Recognizer, # or one with the same methods
                      form:str='table',      # what is printed: table, csv or json
                      folder:str=None,       # of timelines, in place of what is printed
                      windows:dict=None,     # `window` and `hop` of a timeline, s
+                     channel:str|int='mix', # left, right, mix, each, or a number from 1
                     )->int:                 # recordings that could not be scored
     "Print a row for each recording, or write a timeline for each."
     with _PipedRecording() as piped:
         complain = _Complaints(piped)
-        recordings = _recordings_named(paths, piped, complain)
+        choice = channel_choice(channel)
+        recordings = _each_with_channel(
+            _recordings_named(paths, piped, complain), choice, complain)
         if folder:
             _write_timelines(
                 recognizer, recordings, folder, windows or {}, complain)
         else:
-            output = _OUTPUTS[form](recognizer.classes, sys.stdout)
+            output = PREDICTION_ROWS[form](recognizer.classes, sys.stdout, choice == 'each')
             _print_predictions(recognizer, recordings, output, complain)
     return complain.count
