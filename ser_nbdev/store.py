@@ -69,8 +69,7 @@ class FeatureStore:
             self.dtype = np.dtype(self.about['dtype'])
             folder = self.path/'shards'
             self.shards = [folder/name for name in self.about['shards']]
-            columns = [
-                self.index[c].to_numpy() for c in ('n_frames', 'shard', 'row')]
+            columns = [self.index[c].to_numpy() for c in ('n_frames', 'shard', 'row')]
             self.lengths, self.shard_of, self.row_of = columns
         check_features(self, features)
         self.open_shard = lru_cache(256)(partial(open_shard, kind=self.about))
