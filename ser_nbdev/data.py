@@ -21,7 +21,7 @@ import pandas as pd
 from .bucketing import checked_rows, lengths_of
 from .copies import SAME_AUDIO, copies_in_words
 from .corpora import CORPORA, read_corpus
-from .files import one_line
+from .files import one_line, short_repr, shortened
 from .folds import Fold, assert_no_leak
 from .selection import keep_where
 from .labels import (
@@ -193,7 +193,7 @@ def load_store(path:str|Path,         # folder of a feature store
 def some_names(names:list # of utterances
               )->str:
     "The first eight of them."
-    return ', '.join(names[:8]) + (' …' if len(names)>8 else '')
+    return ', '.join(shortened(name, 80) for name in names[:8]) + (' …' if len(names)>8 else '')
 
 def check_table(config_features:str, # feature set that the configuration names
                 features:Sequence,   # feature store, or anything indexable
@@ -202,22 +202,22 @@ def check_table(config_features:str, # feature set that the configuration names
     "Refuse features and a table that do not belong together, or not to the configuration."
     name = getattr(features, 'features', config_features)
     if name!=config_features:
-        raise ValueError(
-            f'the features at hand are {name}, '
-            f'the configuration says features={config_features!r}')
+        raise CorpusError(
+            f'the features at hand are {shortened(name)}, '
+            f'the configuration says features={short_repr(config_features)}')
     if len(features)!=len(frame):
-        raise ValueError(
+        raise CorpusError(
             f'{len(features)} utterances of features and {len(frame)} rows '
             'in the table: they must be aligned')
     lacking = [c for c in ('path', 'speaker', 'emotion') if c not in frame]
     if lacking:
-        raise ValueError(f'the table lacks {", ".join(lacking)}; '
-                         'a corpus table has them (see corpora.read_corpus)')
+        raise CorpusError(f'the table lacks {", ".join(lacking)}; '
+                          'a corpus table has them (see corpora.read_corpus)')
     unlabelled = frame.index[frame.emotion.isna()]
     if len(unlabelled):
-        raise ValueError(f'{unlabelled[0]} has no emotion; leave it out')
+        raise CorpusError(f'{unlabelled[0]} has no emotion; leave it out')
     if frame.emotion.nunique()<2:
-        raise ValueError(
+        raise CorpusError(
             f'all {len(frame)} utterances are labelled {frame.emotion.iloc[0]}; '
             'at least two emotions are needed')
 
@@ -236,10 +236,10 @@ def check_matrices(features:Sequence,  # feature store, or anything indexable
         elif not np.isfinite(x).all():
             not_finite.append(str(frame.index[i]))
     if odd:
-        raise ValueError(
+        raise CorpusError(
             f'features that are not (n_frames, {width}): {some_names(odd)}')
     if not_finite:
-        raise ValueError(
+        raise CorpusError(
             f'NaN or infinite features: {some_names(not_finite)}; '
             'leave these recordings out, or extract them again')
 
@@ -267,7 +267,7 @@ def check_lengths(features:Sequence,      # feature store, or anything indexable
         if 'duration' in frame:
             step = frame.duration.iloc[chosen[longest]]/lengths[longest]
         seconds = int(most*step)
-        raise ValueError(
+        raise CorpusError(
             f'too long to train on in one piece: {with_seconds(frame, too_long)}; '
             f'these settings allow {seconds} s. Leave them out '
             f"(--where 'duration <= {seconds}'), "

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from .audio import SR, AudioError, check_sampling_rate, load_audio
+from .audio import SR, AudioError, load_audio
+from .opening import check_sampling_rate
 from .bucketing import BucketIterator, pad_batch
 from .bundle import check_class_names, check_description, read_bundle, write_bundle
 from .feature_sets import extract, feature_set, waveform_at_16k
 from .features import HOP
-from .files import folder_name, one_line, plain_text
+from .files import FileError, folder_name, one_line, plain_text
 from .folds import folds
 from .normalise import CMVN, fit_cmvn
 from .parts import recordings_of
@@ -171,7 +172,7 @@ def _info_of_runs(runs, card=None):
     try:
         check_description(info, len(runs))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise ValueError(f'{runs[0].path}: cannot be used: {e}') from None
+        raise FileError(f'{runs[0].path}: cannot be used: {e}') from None
     return info
 
 @patch(cls_method=True)

@@ -19,12 +19,13 @@ import pandas as pd
 from fastcore.basics import patch
 from .config import TrainConfig, cluster
 from .files import (
-    SUMS, alone, digest_of, file_digest, one_line, own_folder, read_sums, remove_parts,
-    whole_file, write_sums, write_whole)
+    SUMS, PrintableError, alone, digest_of, file_digest, one_line, own_folder, read_sums,
+    remove_parts, shortened, whole_file, write_sums, write_whole)
 from .limits import (
     LimitError, csv_content, json_content, read_arrays, read_bytes)
-from .run_checks import (
-    SCORES_KEPT, are_scores, check_fold, check_history, check_like, numbered_arrays)
+from ser_nbdev.run_checks import (
+    SCORES_KEPT, are_scores, check_fold, check_history, check_like, numbered_arrays,
+    refuse_others_files)
 from .weights import model_arguments, read_weights, rebuilt_model
 
 # %% ../nbs/36_runs.ipynb #e76813c1
@@ -65,7 +66,7 @@ class Run:
 FINISHED = ('config.json', 'history.csv', 'predictions.csv',
             'model.weights.h5', 'metrics.json')
 
-class RunError(ValueError):
+class RunError(PrintableError, ValueError):
     "A run whose files are not what its training wrote."
 
 @patch
@@ -130,13 +131,13 @@ def read_json(self:Run,
               name:str # of a file in the folder
              )->dict:  # its content
     "Read one of its JSON files, and compare it with its digest."
-    data = read_bytes(self.place(name), 'json')
+    data = read_bytes(self.place(name), 'description')
     digest = digest_of(data)
     self.check_digest(name, digest)
     if digest in self._parsed:
         return self._parsed[digest]
     try:
-        content = json_content(data, name)
+        content = json_content(data, name, 'description')
     except ValueError as e:
         raise self.fault(f'{name} cannot be used ({e})') from None
     if not isinstance(content, dict):
@@ -240,7 +241,7 @@ def model(self:Run)->object: # Keras model, not compiled
         raise
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as e:
         reason = (str(e).splitlines() or [type(e).__name__])[0]
-        raise ValueError(
+        raise RunError(
             f'{self.path}: the weights cannot be used ({reason}); '
             'train again, or get the whole folder') from None
 
@@ -317,7 +318,7 @@ def run_differences(there:dict, # `config.json` of a folder
     old, new = comparable(there), comparable(here)
     differing = [name for name in new if old.get(name)!=new[name]]
     return '; '.join(
-        f'{name} ({old.get(name)} there, {new[name]} here)'
+        f'{name} ({shortened(old.get(name))} there, {shortened(new[name])} here)'
         for name in differing)
 
 # %% ../nbs/36_runs.ipynb #2747f9b2
@@ -377,9 +378,8 @@ def open_run(out:str|Path,    # folder
     "Make a run's folder, or check that it holds the same run."
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    if (out/'index.arrow').exists():
-        raise ValueError(
-            f'{out} is a feature store; give the run a folder of its own')
+    if not resume or not Run(out).ended:
+        refuse_others_files(out, RUN_FILES)
     if not resume:
         remove_run(out)
     ended = Run(out).ended
@@ -395,7 +395,7 @@ def open_run(out:str|Path,    # folder
         return out
     differences = run_differences(Run(out).info, info)
     if differences:
-        raise ValueError(
+        raise RunError(
             f'{out} holds a run of another configuration: {differences}; '
             'choose another folder, or remove this one')
     return out

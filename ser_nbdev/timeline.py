@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soxr
 from fastcore.basics import patch
-from .audio import SR, AudioError, check_sampling_rate, mean_of, used_channels
+from .audio import SR, AudioError, mean_of, used_channels
 from .channels import ChannelSums, channel_choice, mixed_channels
 from .files import (
     FileError, label_text, one_line, own_folder, printable, refuse_other_file, write_whole)
 from .labels import emotion_name, emotion_palette
-from .opening import cut_note, open_sound
+from .opening import check_sampling_rate, cut_note, open_sound
 from .plots import figure_png
 from .reading import audio_files, other_files
 from .prediction_rows import PREDICTION_ROWS
@@ -234,7 +234,7 @@ def _stack_probabilities(ax, timeline):
     times = [timeline.start.iloc[0], *centres, timeline.end.iloc[-1]]
     ax.stackplot(
         times, *[np.pad(timeline[code], 1, mode='edge') for code in codes],
-        lw=0, labels=[emotion_name(code) for code in codes],
+        lw=0, labels=[label_text(emotion_name(code)) for code in codes],
         colors=[emotion_palette(codes)[code] for code in codes])
     ax.set(ylabel='probability', ylim=(0, 1))
     ax.legend(
@@ -265,7 +265,7 @@ class _Complaints:
         if path is not None and path == self.piped.path:
             text, name = text.replace(str(path), '-'), '-'
         is_named = name is None or any(
-            f'{n}:' in text for n in (str(name), printable(name)))
+            f'{n}:' in text for n in (str(name), printable(name), one_line(name)))
         if not is_named and not isinstance(error, OSError):
             text = f'{name}: {text}'
         self.count += 1
