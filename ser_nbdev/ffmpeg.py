@@ -144,10 +144,10 @@ class FfmpegSound:
 BLOCK_SAMPLES = 1<<24 # of all channels; 64 MB
 
 def block_seconds(seconds:float, # that were asked for
-                  sound          # opened
+                  per_second:int # samples of all channels
                  )->float:       # s
     "How long a block of samples is: a recording of many channels comes in shorter ones."
-    return min(seconds, BLOCK_SAMPLES/(sound.samplerate*sound.channels))
+    return min(seconds, BLOCK_SAMPLES/per_second)
 
 # %% ../nbs/07a_ffmpeg.ipynb #c98c90cc
 @patch
@@ -157,7 +157,7 @@ def blocks(self:FfmpegSound,
           )->Iterator:        # float32 `(n_samples, n_channels)`
     "The samples, some seconds at a time."
     size, total = 4*self.channels, 0
-    seconds = block_seconds(seconds, self)
+    seconds = block_seconds(seconds, self.samplerate*self.channels)
     while (left := most - total/self.samplerate) > 0:
         n = max(1, round(min(seconds, left)*self.samplerate))
         data = self.run.stdout.read(n*size)

@@ -110,7 +110,7 @@ def blocks(self:SndfileSound,
            most:float=np.inf, # stop after so much, s
           )->Iterator:        # float32 `(n_samples, n_channels)`
     "The samples, some seconds at a time; they end where the file is cut."
-    total, seconds = 0, block_seconds(seconds, self)
+    total, seconds = 0, block_seconds(seconds, self.samplerate*self.channels)
     try:
         while (left := most - total/self.samplerate) > 0:
             n = max(1, round(min(seconds, left)*self.samplerate))
