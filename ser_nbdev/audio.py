@@ -10,7 +10,6 @@ __all__ = ['SR', 'BLOCK_SECONDS', 'MOST_AT_ONCE', 'KEPT_SAMPLES', 'LEAD', 'PAST_
 # %% ../nbs/20_audio.ipynb #dcd51d36
 import os
 import tempfile
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from .files import warn_one_line
 from .channels import ChannelSums, channel_choice, chosen_channel, mixed_channels
 from ser_nbdev.opening import (
     FfmpegSound, SndfileSound, check_samples, counted_seconds, cut_note, most_samples,
@@ -221,7 +221,7 @@ def load_audio(path:str|Path,           # any file that libsndfile or ffmpeg rea
     "Read a recording, or a part; nothing is scaled, and nothing trimmed unless asked."
     recording = read_recording(path, channel, longest, start, end)
     for note in recording.notes:
-        warnings.warn(f'{path}: {note}', stacklevel=2)
+        warn_one_line(f'{path}: {note}', stacklevel=2)
     y = recording.samples
     return y if trim_db is None else trim_silence(y, trim_db)
 

@@ -8,7 +8,7 @@ __all__ = ['CORPORA', 'FINDINGS', 'known_corpus', 'registry', 'read_corpus', 're
            'plot_dialogues', 'corpora_answer']
 
 # %% ../nbs/16_corpora.ipynb #20a5903e
-import json, os, warnings
+import json, os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np, pandas as pd
 from .acted import ACTED
 from .copies import find_copies
 from .ffmpeg import FFMPEG_REMEDY, ffmpeg_path
-from .files import label_text
+from .files import label_text, warn_one_line
 from .iemocap import IEMOCAP
 from .labels import (
     EMOTIONS, FOUR, LABEL_SETS, SIX, CorpusError, emotion_name, emotion_palette,
@@ -67,7 +67,7 @@ def read_corpus(name:str,        # key in `CORPORA`
     unreadable = int(df.duration.isna().sum())
     if unreadable or unlabelled:
         some = _some_paths(unlabelled, root)
-        warnings.warn(f"{name}: {unreadable} labelled utterances have no readable recording, "
+        warn_one_line(f"{name}: {unreadable} labelled utterances have no readable recording, "
                       f"{len(unlabelled)} recordings have no label{some}; "
                       f"validate({name!r}, root) names them", stacklevel=2)
     return df
@@ -120,7 +120,7 @@ def rows_in(corpus:Corpus, root:Path, **kwargs)->pd.DataFrame:
     if others:
         left.append(f'left out, no recordings by their names: {others}')
     for one in left:
-        warnings.warn(f'{corpus.name}: {one}', stacklevel=4)
+        warn_one_line(f'{corpus.name}: {one}', stacklevel=4)
     return raw
 
 # %% ../nbs/16_corpora.ipynb #a739b25a
@@ -155,7 +155,7 @@ def _say_dropped(what:str, before:int, after:int):
     if not after:
         raise CorpusError(f'{what} all {before} utterances')
     if after < before:
-        warnings.warn(f'{what} {before - after} of {before} utterances', stacklevel=4)
+        warn_one_line(f'{what} {before - after} of {before} utterances', stacklevel=4)
 
 # %% ../nbs/16_corpora.ipynb #04ad8f84
 @dataclass

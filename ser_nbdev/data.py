@@ -9,7 +9,6 @@ __all__ = ['with_labels', 'meant_classes', 'with_two_classes', 'load_features', 
 
 # %% ../nbs/25_data.ipynb #451460af
 import os
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +20,7 @@ import pandas as pd
 from .bucketing import checked_rows, lengths_of
 from .copies import SAME_AUDIO, copies_in_words
 from .corpora import CORPORA, read_corpus
-from .files import one_line, short_repr, shortened
+from .files import one_line, short_repr, shortened, warn_one_line
 from .folds import Fold, assert_no_leak
 from .selection import keep_where
 from .labels import (
@@ -125,7 +124,7 @@ def warn_of_noted(store:FeatureStore # extracted just now
     if noted:
         some = '; '.join(f'{name}: {note}' for name, note in noted[:3])
         more = ' …' if len(noted) > 3 else ''
-        warnings.warn(f'{len(noted)} recordings are not whole: {some}{more}', stacklevel=3)
+        warn_one_line(f'{len(noted)} recordings are not whole: {some}{more}', stacklevel=3)
 
 # %% ../nbs/25_data.ipynb #e29f06c6
 def read_labelled(corpus:str,           # name in `CORPORA`
@@ -165,12 +164,12 @@ def heard_store(store:FeatureStore # as it was opened
     if store.unheard:
         store.listen_again()
     if store.unheard:
-        warnings.warn(f'{store.path}: {store.unheard} of {len(store)} recordings were not looked '
+        warn_one_line(f'{store.path}: {store.unheard} of {len(store)} recordings were not looked '
                       'through for copies: their files are not there, or have changed; extract '
                       'the features again from the recordings', stacklevel=3)
     copies = copies_in_words(store.frame)
     if copies:
-        warnings.warn(f'{store.path}: {copies}', stacklevel=3)
+        warn_one_line(f'{store.path}: {copies}', stacklevel=3)
     return store
 
 def load_store(path:str|Path,         # folder of a feature store

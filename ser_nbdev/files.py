@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['SUMS', 'TEXT_MARKS', 'LOOK_ALIKE', 'MARKDOWN_MARKS', 'CACHE_REMEDY', 'printable', 'one_line', 'shown_lines',
-           'short_repr', 'shortened', 'PrintableError', 'label_text', 'FileError', 'write_remedy', 'refuse_other_file',
-           'whole_file', 'write_whole', 'own_folder', 'remove_parts', 'whole_folder', 'digest_of', 'file_digest',
-           'write_sums', 'read_sums', 'alone', 'decoded_text', 'column_separator', 'plain_text', 'folder_name',
-           'CacheError', 'cache_folder', 'filled_cache', 'new_files_owner', 'is_foreign', 'refuse_strangers_files',
-           'folder_for_numba', 'import_librosa']
+           'short_repr', 'shortened', 'warn_one_line', 'PrintableError', 'label_text', 'FileError', 'write_remedy',
+           'refuse_other_file', 'whole_file', 'write_whole', 'own_folder', 'remove_parts', 'whole_folder', 'digest_of',
+           'file_digest', 'write_sums', 'read_sums', 'alone', 'decoded_text', 'column_separator', 'plain_text',
+           'folder_name', 'CacheError', 'cache_folder', 'filled_cache', 'new_files_owner', 'is_foreign',
+           'refuse_strangers_files', 'folder_for_numba', 'import_librosa']
 
 # %% ../nbs/05_files.ipynb #3794d1ac
 import atexit, errno, hashlib, html, os, re, reprlib, shutil, tempfile, threading, uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -62,6 +63,12 @@ def shortened(data:object,     # what is shown
         half = longest//2 - 2
         text = f'{text[:half]} … {text[-half:]}'
     return one_line(text)
+
+def warn_one_line(text:str,        # what is to be known
+                  stacklevel:int=1 # as of `warnings.warn`
+                 ):
+    "Warn in one printable line, whatever the text quotes."
+    warnings.warn(shortened(text, 1000), stacklevel=stacklevel + 1)
 
 class PrintableError(Exception):
     "An error whose text is printable, whatever it quotes, and no longer than a paragraph."

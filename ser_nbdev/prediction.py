@@ -6,14 +6,13 @@
 __all__ = ['Prediction', 'warn_of_no_speech']
 
 # %% ../nbs/50a_prediction.ipynb #259c9618
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from fastcore.basics import patch
 
-from .files import label_text
+from .files import label_text, warn_one_line
 from .labels import emotion_name, emotion_palette
 
 # %% ../nbs/50a_prediction.ipynb #b2a8f952
@@ -72,4 +71,4 @@ def warn_of_no_speech(reason:str, # silence, steady noise, a tone; empty: no war
                      )->None:     # warns
     "Warn of a recording without a label."
     if reason:
-        warnings.warn(f'{name}: no label, because there is no speech: {reason}', stacklevel=3)
+        warn_one_line(f'{name}: no label, because there is no speech: {reason}', stacklevel=3)

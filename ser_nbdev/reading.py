@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 import pandas as pd
-from .files import column_separator, decoded_text, printable, short_repr, shortened
+from .files import (
+    column_separator, decoded_text, printable, short_repr, shortened, warn_one_line)
 from .labels import AS_THEY_ARE, SYNONYMS, CorpusError, as_written, meaning_of
 from .limits import LimitError, check_amount, check_cells, unpacked_bytes
 from .opening import durations
@@ -127,7 +128,7 @@ def _warn_of_left_out(what:str, names:list):
     if names:
         some = ', '.join(printable(name) for name in names[:3])
         more = ' …' if len(names) > 3 else ''
-        warnings.warn(f'{what} {some}{more}', stacklevel=3)
+        warn_one_line(f'{what} {some}{more}', stacklevel=3)
 
 # %% ../nbs/11_reading.ipynb #f8b8b1cd
 def audio_files(root:Path      # folder to look in, sub-folders too

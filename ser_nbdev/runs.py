@@ -8,7 +8,7 @@ __all__ = ['FINISHED', 'RUN_FILES', 'Run', 'RunError', 'tell_unchecked', 'predic
            'open_run', 'Checkpoint']
 
 # %% ../nbs/36_runs.ipynb #aee8eddb
-import hashlib, json, shutil, warnings, zipfile
+import hashlib, json, shutil, zipfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from .config import TrainConfig, cluster
 from .files import (
     SUMS, PrintableError, alone, digest_of, file_digest, one_line, own_folder, read_sums,
-    remove_parts, shortened, whole_file, write_sums, write_whole)
+    remove_parts, shortened, warn_one_line, whole_file, write_sums, write_whole)
 from .limits import (
     LimitError, csv_content, json_content, read_arrays, read_bytes)
 from ser_nbdev.run_checks import (
@@ -112,7 +112,7 @@ def tell_unchecked(runs:list # of finished `Run`s
     "Warn of runs without digests."
     old = [run for run in runs if not run.digests]
     if old:
-        warnings.warn(
+        warn_one_line(
             f'{old[0].path}: no {SUMS}, as in versions before 0.2 ({len(old)} of {len(runs)} '
             'runs): whether its files are whole cannot be checked', stacklevel=3)
 
@@ -464,7 +464,7 @@ def read(self:Checkpoint,
     except LimitError: # it may be whole
         raise
     except Exception as e: # a damaged file can break anywhere
-        warnings.warn(f'{self.path} is damaged ({one_line(e, 200)}); this run starts again')
+        warn_one_line(f'{self.path} is damaged ({one_line(e, 200)}); this run starts again')
         return []
     self.history, self.best_weights = history, best or None
     return state

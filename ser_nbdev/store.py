@@ -9,7 +9,7 @@ __all__ = ['MAX_UTTERANCES', 'MAX_BYTES', 'table_of_index', 'numbered_shard', 'F
            'checked_arrays', 'write_store']
 
 # %% ../nbs/24_store.ipynb #de53cbf4
-import hashlib, operator, os, warnings
+import hashlib, operator, os
 from collections.abc import Iterable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
@@ -27,7 +27,7 @@ from .feature_sets import FEATURE_SETS, FeatureSet, feature_set
 from .audio import SR, AudioError, read_recording
 from .copies import (
     SAME_AUDIO, copies_in_words, find_copies, with_copies)
-from .files import whole_file
+from .files import warn_one_line, whole_file
 from .folder_checks import (
     INDEX_COLUMNS, checked_table, clear_leftovers, workplace)
 from .parts import IN_DIALOGUE, times_of
@@ -374,10 +374,10 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
             progress)
         store = finish_store(table, done, fs, kind, out)
     if len(store)<len(df):
-        warnings.warn(f'{len(df)-len(store)} of {len(df)} recordings gave no features, '
+        warn_one_line(f'{len(df)-len(store)} of {len(df)} recordings gave no features, '
                       f'the reasons are in {out/"report.csv"}', stacklevel=2)
     if SAME_AUDIO in store.frame:
-        warnings.warn(copies_in_words(store.frame), stacklevel=2)
+        warn_one_line(copies_in_words(store.frame), stacklevel=2)
     return store
 
 # %% ../nbs/24_store.ipynb #6e58c24b

@@ -15,8 +15,9 @@ import numpy as np, pandas as pd, soxr
 from fastcore.basics import patch
 from .audio import SR, AudioError, mean_of, used_channels
 from .channels import ChannelSums, channel_choice, mixed_channels
-from .files import (
-    FileError, label_text, one_line, own_folder, printable, refuse_other_file, write_whole)
+from ser_nbdev.files import (
+    FileError, label_text, one_line, own_folder, printable, refuse_other_file, warn_one_line,
+    write_whole)
 from .labels import emotion_name, emotion_palette
 from .opening import check_sampling_rate, cut_note, open_sound
 from .plots import figure_png
@@ -162,7 +163,7 @@ def timeline(self:Recognizer,
     if not any(label for _, _, label, *_ in rows):
         notes.append('no label, because there is no speech')
     for note in notes:
-        warnings.warn(f'{path}: {note}', stacklevel=2)
+        warn_one_line(f'{path}: {note}', stacklevel=2)
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
 # %% ../nbs/52_timeline.ipynb #2856bddc
@@ -283,7 +284,7 @@ def _recordings_in(folder, complain):
     if not found:
         complain(f'{folder}: no recordings in this folder; there are {others or "no files"}')
     elif others:
-        warnings.warn(f'{folder}: not scored, no recordings by their names: {others}',
+        warn_one_line(f'{folder}: not scored, no recordings by their names: {others}',
                       stacklevel=2)
     return found
 
