@@ -132,6 +132,7 @@ def _thrift_struct(data:bytes, at:int, depth:int=0)->tuple:
         at = _thrift_end(data, at+1, kind, depth)
     return starts, at+1
 
+# %% ../nbs/05a_columnar.ipynb #7b20cd51
 def _thrift_list(data:bytes, at:int, depth:int=0)->tuple:
     "Where each element of a list begins, and where the list ends."
     size, kind = data[at] >> 4, data[at] & 15
