@@ -154,6 +154,12 @@ class Rows:
         self.trim_db, self.sources = store.trim_db, store.sources
         self.same_audio = store.same_audio[self.rows]
 
+    @property
+    def sounds(self)->list: # a `Sound` for each; None where it is not known
+        "What the recordings are known by."
+        known = self.store.sounds
+        return [known[i] for i in self.rows]
+
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return self.store[self.rows[i]]
 

@@ -113,6 +113,11 @@ class Normalised:
         self.cmvn = cmvn
         self.speakers = one_speaker_each(speakers, len(features))
 
+    @property
+    def sounds(self)->list|None: # a `Sound` for each
+        "What the recordings are known by, where the features say it."
+        return getattr(self.features, 'sounds', None)
+
     def __len__(self):
         return len(self.features)
 

@@ -10,7 +10,7 @@ __all__ = ['MAX_UTTERANCES', 'MAX_BYTES', 'table_of_index', 'numbered_shard', 'F
 
 # %% ../nbs/24_store.ipynb #de53cbf4
 import hashlib, operator, os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from functools import cached_property, lru_cache, partial
@@ -145,6 +145,12 @@ def sources(self:FeatureStore)->pd.DataFrame: # columns `source_size` in bytes, 
 
 # %% ../nbs/24_store.ipynb #8e870d05
 @patch(as_prop=True)
+def sounds(self:FeatureStore)->list: # a `Sound` for each; None where it is not known
+    "What the recordings are known by."
+    of_shards = [[sound for *_, sound in shard_summary(path)[0]] for path in self.shards]
+    return [of_shards[shard][row] for shard, row in zip(self.shard_of, self.row_of)]
+
+@patch(as_prop=True)
 def unheard(self:FeatureStore)->int: # all of them in a store of 0.1, or of features alone
     "Recordings that were not compared with the others."
     return self.about.get('unheard', len(self))
@@ -199,7 +205,10 @@ def planned_shards(sizes:list # of each recording, bytes
         total += size
     return plan
 
-def row_size(path, start:float, end:float)->int: # bytes; 0 where there is no such file
+def row_size(path:str|Path, # of a recording
+             start:float,   # where the part begins that is meant, s
+             end:float      # where it ends, s; infinite: the end of the file
+            )->int:         # bytes; 0 where there is no such file
     "Size of a recording; of a part of one about what it takes at 16 kHz."
     if np.isfinite(end):
         return round((end-start)*SR*2)
@@ -318,7 +327,11 @@ def dask_options(scheduler)->dict: # for joblib
     return dict(backend='dask')
 
 # %% ../nbs/24_store.ipynb #de699d30
-def joblib_options(jobs, backend, scheduler, size:int)->dict: # for joblib
+def joblib_options(jobs:int|None,      # processes; None: as many as it is worth
+                   backend:str,        # loky, threading or dask
+                   scheduler:str|None, # of the Dask cluster, host:port
+                   size:int            # of all recordings, bytes
+                  )->dict:             # for joblib
     "Which processes do the work."
     is_number = isinstance(jobs, Integral) and not isinstance(jobs, bool)
     if jobs is not None and (not is_number or jobs==0):
@@ -339,7 +352,10 @@ def joblib_options(jobs, backend, scheduler, size:int)->dict: # for joblib
         options['idle_worker_timeout'] = 10
     return options
 
-def finished_shards(tasks:Iterable, options:dict):
+# %% ../nbs/24_store.ipynb #5a73e96c
+def finished_shards(tasks:Iterable, # from `joblib.delayed`
+                    options:dict    # from `joblib_options`
+                   )->Iterator:     # of what each task gives
     "Yield the shards as they get ready."
     try:
         with joblib.parallel_config(**options):
