@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_BATCHES', 'MAX_PAGES', 'DELTA_BYTE_ARRAY', 'DICTIONARY_PAGE', 'MAX_FOOTER', 'dense_bytes', 'mapped_table',
-           'check_parquet', 'read_parquet']
+           'footer_size', 'check_parquet', 'read_parquet']
 
 # %% ../nbs/05a_columnar.ipynb #8337819c
 import io, struct
@@ -126,11 +126,24 @@ def _thrift_struct(data:bytes, at:int, depth:int=0)->tuple:
     while data[at]:
         step, kind = data[at] >> 4, data[at] & 15
         if not step or depth > 8:
-            raise LimitError('a page with an odd description')
+            raise LimitError('an odd description')
         number += step
         starts[number] = at+1
         at = _thrift_end(data, at+1, kind, depth)
     return starts, at+1
+
+# %% ../nbs/05a_columnar.ipynb #7b20cd51
+def _thrift_list(data:bytes, at:int, depth:int=0)->tuple:
+    "Where each element of a list begins, and where the list ends."
+    size, kind = data[at] >> 4, data[at] & 15
+    at += 1
+    if size == 15:             # or more
+        size, at = _varint(data, at)
+    starts = []
+    for _ in range(size):
+        starts.append(at)
+        at = at+1 if kind in (1, 2) else _thrift_end(data, at, kind, depth)
+    return starts, at
 
 # %% ../nbs/05a_columnar.ipynb #e8232d4c
 def _thrift_end(data:bytes, at:int, kind:int, depth:int)->int:
@@ -141,12 +154,44 @@ def _thrift_end(data:bytes, at:int, kind:int, depth:int)->int:
         return at+1
     if kind in (4, 5, 6):      # whole numbers
         return _varint(data, at)[1]
+    if kind == 7:              # a number with a point
+        return at+8
     if kind == 8:              # text
         size, at = _varint(data, at)
         return at+size
+    if kind in (9, 10):
+        return _thrift_list(data, at, depth+1)[1]
     if kind == 12:
         return _thrift_struct(data, at, depth+1)[1]
-    raise LimitError('a page with an odd description')
+    raise LimitError('an odd description')
+
+# %% ../nbs/05a_columnar.ipynb #5f0c7a1e
+def footer_size(data:bytes # of a Parquet file
+               )->int:     # bytes
+    "How long the file's own description is, by its last eight bytes."
+    return int.from_bytes(data[-8:-4], 'little')
+
+def _column_chunks(footer:bytes)->Iterator:
+    "Name of each column in each row group, where its pages begin and where they end."
+    groups = _thrift_struct(footer, 0)[0][4]
+    for group in _thrift_list(footer, groups)[0]:
+        columns = _thrift_struct(footer, group)[0][1]
+        for column in _thrift_list(footer, columns)[0]:
+            place = _thrift_struct(footer, column)[0][3]
+            starts = _thrift_struct(footer, place)[0]
+            pages = [_whole(footer, starts[field]) for field in (9, 11) if field in starts]
+            begin = min(start for start in pages if start > 0)
+            yield _name_of(footer, starts[3]), begin, begin + _whole(footer, starts[7])
+
+def _whole(data:bytes, at:int)->int:
+    "A whole number, with its sign in the last bit."
+    number = _varint(data, at)[0]
+    return -(number >> 1) - 1 if number & 1 else number >> 1
+
+def _name_of(data:bytes, at:int)->str:
+    "A column's name from its list of texts."
+    parts = [_varint(data, start) for start in _thrift_list(data, at)[0]]
+    return '.'.join(data[begin:begin+size].decode() for size, begin in parts)
 
 # %% ../nbs/05a_columnar.ipynb #1aea3b08
 MAX_PAGES = 20_000 # of one file
@@ -165,23 +210,19 @@ def _page(data:bytes, at:int)->tuple:
     kind, unpacked, packed = (_varint(data, starts[field])[0]//2 for field in (1, 2, 3))
     return kind, unpacked, end+packed
 
-def _column_pages(data:bytes, metadata)->Iterator:
+def _column_pages(data:bytes # of the file
+                 )->Iterator:
     "Name of the column, type and unpacked size of each page."
-    for group in range(metadata.num_row_groups):
-        for number in range(metadata.num_columns):
-            column = metadata.row_group(group).column(number)
-            starts = [column.data_page_offset, column.dictionary_page_offset or 0]
-            at = min(start for start in starts if start > 0)
-            end = at + column.total_compressed_size
-            while at < end:
-                kind, size, at = _page(data, at)
-                yield column.path_in_schema, kind, size
+    for name, at, end in _column_chunks(data[-8-footer_size(data):-8]):
+        while at < end:
+            kind, size, at = _page(data, at)
+            yield name, kind, size
 
 # %% ../nbs/05a_columnar.ipynb #945bb630
-def _checked_pages(data:bytes, metadata, name)->set:
+def _checked_pages(data:bytes, name)->set:
     "Names of the columns with a list of texts; pages that unpack to too much are refused."
     total, with_list = 0, set()
-    for number, (column, kind, size) in enumerate(_column_pages(data, metadata)):
+    for number, (column, kind, size) in enumerate(_column_pages(data)):
         if kind == DICTIONARY_PAGE:
             with_list.add(column)
         total += size
@@ -223,15 +264,15 @@ def check_parquet(content:bytes, # of a file
                  ):
     "Refuse a Parquet file that holds more than a table may."
     import pyarrow as pa, pyarrow.parquet as pq
-    footer = int.from_bytes(content[-8:-4], 'little')
-    if footer > MAX_FOOTER:
-        raise LimitError(f'{name}: a description of {footer:,} bytes, which no table needs')
+    if footer_size(content) > MAX_FOOTER:
+        raise LimitError(
+            f'{name}: a description of {footer_size(content):,} bytes, which no table needs')
     metadata = pq.ParquetFile(pa.BufferReader(content)).metadata
     check_amount(metadata.num_columns, 'columns', name)
     check_amount(metadata.num_rows*metadata.num_columns, 'cells', name)
     texts = _text_columns(metadata.schema.to_arrow_schema(), name)
     try:
-        with_list = _checked_pages(content, metadata, name)
+        with_list = _checked_pages(content, name)
     except (IndexError, KeyError, ValueError) as error:
         if isinstance(error, LimitError):
             raise

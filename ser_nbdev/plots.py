@@ -217,7 +217,7 @@ def plot_speakers(c:Comparison,   # what to draw
     long = scores.reset_index().melt(
         'speaker', var_name='arm', value_name='UAR')
     sns.scatterplot(
-        long, x='speaker', y='UAR', hue='arm', style='arm', markers=['o', 's'],
+        long, x='speaker', y='UAR', hue='arm', style='arm', markers=['o', 's'][:len(c.arms)],
         palette=ARM_COLOURS[:len(c.arms)], ax=ax)
     ax.axhline(1/len(c.classes), color='black', lw=.8, ls=':')
     ax.tick_params(axis='x', rotation=0 if len(scores) < 12 else 90)

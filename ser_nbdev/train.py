@@ -29,6 +29,7 @@ from .machines import fit_cluster, start_together
 from .metrics import cross_entropy, softmax, uar, wa
 from .model import build_model
 from .normalise import Normalised, fit_cmvn
+from .recordings import KNOWN, known_bytes, known_rows
 from .runs import (
     Checkpoint, Run, described_run, locked_run, open_run, write_finished)
 from .weights import computed_in, weight_bytes
@@ -323,6 +324,13 @@ def _prediction_table(self:Training, probabilities):
 
 # %% ../nbs/03_train_multigpu.ipynb #eb8f95d8
 @patch
+def _beside(self:Training):
+    "What the run keeps besides: what its recordings are known by."
+    rows = np.concatenate([self.fold.train, self.fold.valid])
+    known = known_rows(self.view, rows)
+    return {} if known is None else {KNOWN: known_bytes(known)}
+
+@patch
 def finish(self:Training):
     "Score every part and write the run's files; `metrics.json`, last, marks it as finished."
     model, metrics, out = self._final_model(), {}, self.out
@@ -335,7 +343,7 @@ def finish(self:Training):
             tested = found
     history = pd.DataFrame(self.checkpoint.history)
     write_finished(out, history, self._prediction_table(tested),
-                   weight_bytes(model), metrics)
+                   weight_bytes(model), metrics, self._beside())
     if cluster()[1]==1:
         shutil.rmtree(out/'checkpoint', ignore_errors=True)
 
