@@ -37,12 +37,17 @@ STEP = 2     # frames from one value to the next
 MOMENTS = 6  # landmarks of a recording
 APART = 20   # frames between two loud moments, at least
 
+@lru_cache
+def _hann_weights(n:int)->np.ndarray:
+    "A Hann window without its zeros; the sum is 1."
+    window = np.hanning(n + 2)[1:-1]
+    return window/window.sum()
+
 def smoothed(x:np.ndarray, # `(n_frames,)`
              n:int         # width of the window, frames, odd
             )->np.ndarray: # `(n_frames,)`
     "A mean over neighbours, weighted by a Hann window."
-    window = np.hanning(n + 2)[1:-1]
-    return np.convolve(x, window/window.sum())[n//2:n//2 + len(x)]
+    return np.convolve(x, _hann_weights(n))[n//2:n//2 + len(x)]
 
 def power_curves(low:np.ndarray # from `low_band`
                 )->np.ndarray:  # `(2, n_frames)`
@@ -68,7 +73,7 @@ def landmarks(low:np.ndarray # from `low_band`
     power, reach = power_curves(low), AROUND*STEP
     loudness = np.zeros((2, power.shape[1] + 2*reach), np.float32)
     for row, curve in zip(loudness, power):
-        row[reach:-reach] = smoothed(curve, 7)**.25
+        row[reach:-reach] = np.sqrt(np.sqrt(smoothed(curve, 7)))
     moments = loud_moments(power[0])
     parts = loudness[:, moments[:, None] + np.arange(0, 2*reach + 1, STEP)]
     parts /= np.sqrt(np.einsum('cmi,cmi->cm', parts, parts))[..., None] + 1e-9

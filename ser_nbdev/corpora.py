@@ -9,7 +9,6 @@ __all__ = ['CORPORA', 'FINDINGS', 'known_corpus', 'registry', 'read_corpus', 're
 
 # %% ../nbs/16_corpora.ipynb #20a5903e
 import json, os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -222,11 +221,9 @@ def validate(name:str,        # key in `CORPORA`
 def _listen_to_all(df:pd.DataFrame)->dict:
     "What `listen_to` tells of each row."
     from tqdm.auto import tqdm
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        heard = pool.map(listen_to, df.path, *np.transpose(times_of(df)))
-        return dict(zip(df.index, tqdm(
-            heard, total=len(df), leave=False, desc='listening',
-            disable=bool(os.environ.get('TQDM_DISABLE')))))
+    bar = tqdm(zip(df.index, df.path, times_of(df)), total=len(df), leave=False,
+               desc='listening', disable=bool(os.environ.get('TQDM_DISABLE')))
+    return {name: listen_to(path, *times) for name, path, times in bar}
 
 def _unreadable_headers(df:pd.DataFrame)->dict:
     "Rows without a duration, and why."

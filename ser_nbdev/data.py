@@ -8,9 +8,7 @@ __all__ = ['with_labels', 'meant_classes', 'with_two_classes', 'load_features', 
            'with_seconds', 'check_lengths', 'check_training_data', 'corpus_root', 'reader_options']
 
 # %% ../nbs/25_data.ipynb #451460af
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from .copies import SAME_AUDIO, copies_in_words
 from .corpora import CORPORA, read_corpus
 from .files import one_line, short_repr, shortened, warn_one_line
 from .folds import Fold, assert_no_leak
+from .opening import of_each_file
 from .selection import keep_where
 from .labels import (
     AS_THEY_ARE, EMOTIONS, LABEL_SETS, CorpusError, meaning_of, own_labels, relabel)
@@ -113,8 +112,7 @@ def noted_recordings(store:FeatureStore # extracted just now, its recordings at 
     # a frame stands for the time up to the next
     known = None if is_part or store.trim_db is not None else store.lengths*store.frame_step
     seconds = dict(zip(frame.path, [None]*len(frame) if known is None else known))
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        notes = dict(zip(seconds, pool.map(recording_notes, seconds, seconds.values())))
+    notes = of_each_file(lambda path: recording_notes(path, seconds[path]), seconds)
     silent = [(name, 'digital silence, no speech in it')
               for name, x in zip(frame.index, store) if np.ptp(x, axis=0).max() < .01]
     return silent + [

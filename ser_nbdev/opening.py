@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RATES', 'SAMPLES_PER_SECOND', 'SHORT', 'check_sampling_rate', 'SndfileSound', 'opened_sound', 'open_sound',
-           'cut_note', 'most_samples', 'check_samples', 'counted_seconds', 'duration', 'durations']
+           'cut_note', 'most_samples', 'check_samples', 'counted_seconds', 'duration', 'of_each_file', 'durations']
 
 # %% ../nbs/09_opening.ipynb #a133d72d
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -253,11 +253,19 @@ def duration(path:str|Path # of a recording
     finally:
         sound.close()
 
+def of_each_file(look:Callable, # takes a path
+                 paths:Iterable # of recordings
+                )->dict:        # path -> what `look` gives
+    "Side by side where ffmpeg reads, a process of its own; threads slow libsndfile down."
+    paths = list(dict.fromkeys(paths))
+    slow = [path for path in paths if ending_of(path)[1:] in FFMPEG_ENDINGS]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        known = dict(zip(slow, pool.map(look, slow)))
+    return {path: known[path] if path in known else look(path) for path in paths}
+
 def durations(paths:Iterable # of recordings
              )->list[float]: # s, NaN where the file is missing or no audio
     "Durations of many files."
     paths = list(paths)
-    slow = [path for path in paths if ending_of(path)[1:] in FFMPEG_ENDINGS]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        known = dict(zip(slow, pool.map(duration, slow)))
-    return [known[path] if path in known else duration(path) for path in paths]
+    known = of_each_file(duration, paths)
+    return [known[path] for path in paths]
