@@ -15,7 +15,7 @@ from .calibration import check_calibration
 from .config import CHOICES
 from .feature_sets import feature_set
 from .frontends import FrontendError
-from .files import whole_file
+from .files import FileError, short_repr, shortened, whole_file
 from .keras_setup import KerasSetupError
 from .labels import check_class_names
 from .limits import check_amount, json_content, member_bytes, opened_zip, regular_file
@@ -84,8 +84,8 @@ def check_identity(features:dict, # what `bundle.json` says of them
     here = ours.facts.get('identity')
     if theirs != here:
         raise ValueError(
-            f'made for {ours.name} by {theirs!r}, and here it is {here!r}; give that '
-            'encoder (--encoder FOLDER), or train again')
+            f'made for {ours.name} by {short_repr(theirs)}, and here it is {short_repr(here)}; '
+            'give that encoder (--encoder FOLDER), or train again')
 
 # %% ../nbs/50_bundle.ipynb #b3194c0f
 def _check_inputs(info):
@@ -116,7 +116,7 @@ def _check_cmvns(info, n_models):
     for cmvn in cmvns:
         if type(cmvn) is not expected_type:
             raise ValueError(
-                f'its normalisation is not {normalise!r}, as its recipe says')
+                f'its normalisation is not {short_repr(normalise)}, as its recipe says')
         if cmvn is not None and not _is_valid_cmvn(
                 cmvn, info['features']['n_features']):
             raise ValueError('its normalisation cannot be right')
@@ -178,7 +178,7 @@ def _read_members(path):
             held = ', '.join(map(repr, names[:5]))
             raise ValueError(f'it holds {held}, not bundle.json and weights')
         for name in expected:
-            kind = 'json' if name == 'bundle.json' else 'bundle'
+            kind = 'description' if name == 'bundle.json' else 'bundle'
             members[name] = member_bytes(z, name, kind, path.name)
             check_amount(sum(map(len, members.values())), 'bundle', path.name)
         return members
@@ -202,13 +202,13 @@ def read_bundle(path:str|Path=None # written by `write_bundle` (default: the pre
             'Recognizer.from_run(run).save(path) writes one')
     try:
         members = _read_members(path)
-        info = json_content(members.pop('bundle.json'), 'bundle.json')
+        info = json_content(members.pop('bundle.json'), 'bundle.json', 'description')
         known_content(members.pop(KNOWN, _NOTHING_KNOWN))
         return _checked_models(info, list(members.values())), info
     except (ImportError, KerasSetupError, FrontendError): # missing, or cannot be used
         raise
     except Exception as e:
-        raise ValueError(
+        raise FileError(
             f'{path} is no bundle of ser_nbdev: {_reason_of(e)}') from e
 
 def bundle_recordings(path:str|Path=None # as for `read_bundle`, which checks it
@@ -220,4 +220,4 @@ def bundle_recordings(path:str|Path=None # as for `read_bundle`, which checks it
 def _reason_of(error):
     "The first line of an error, in the words of a bundle."
     first_line = (str(error).splitlines() or [''])[0]
-    return f'{type(error).__name__}: {first_line}'
+    return f'{type(error).__name__}: {shortened(first_line)}'

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'CHOICES', 'LIMITS', 'SHARES', 'ARCHITECTURE', 'STEP_BYTES', 'ONE_UTTERANCE', 'RECIPES', 'OLD_RECIPES',
-           'CLUSTER_FORM', 'InputConfig', 'TrainConfig', 'short_repr', 'is_finite', 'check_type', 'check_range',
-           'check_config', 'check_workers', 'cluster']
+           'CLUSTER_FORM', 'InputConfig', 'TrainConfig', 'is_finite', 'check_type', 'check_range', 'check_config',
+           'check_workers', 'cluster']
 
 # %% ../nbs/33_config.ipynb #7de142ef
-import json, os, re, reprlib
+import json, os, re
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from math import isfinite
 from fastcore.basics import patch
+from .files import short_repr
 from .keras_setup import ATTENTION, SHORTCUT_NEEDS_POOL
 
 # %% ../nbs/33_config.ipynb #fa92f132
@@ -72,13 +73,6 @@ LIMITS = dict(
 SHARES = ('dropout_rate', 'input_dropout', 'layer_dropout', 'weight_average')
 
 # %% ../nbs/33_config.ipynb #b3e765ce
-def short_repr(value:object # of any size
-              )->str:       # up to 80 characters
-    "A value as Python writes it, shortened for a message."
-    brief = reprlib.Repr()
-    brief.maxlevel, brief.maxstring = 2, 60
-    return brief.repr(value)[:80]
-
 def is_finite(value:Real # of any size
              )->bool:     # False for NaN, infinity and 10**400
     "Is it a number that a float can hold?"
@@ -196,7 +190,7 @@ def recipe(cls:TrainConfig,
     name = OLD_RECIPES.get(name, name)
     if name not in RECIPES:
         raise ValueError(
-            f'recipe {name!r} is not known; there are {", ".join(RECIPES)}')
+            f'recipe {short_repr(name)} is not known; there are {", ".join(RECIPES)}')
     return cls(**{**RECIPES[name], **changes})
 
 @patch(cls_method=True)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['CORPORA', 'FINDINGS', 'known_corpus', 'registry', 'read_corpus', 'read_with_unlabelled', 'rows_in', 'what_lies_in',
-           'Report', 'as_json', 'validate', 'report_table', 'plot_balance', 'plot_durations', 'plot_dialogues',
-           'corpora_answer']
+           'Report', 'as_json', 'validate', 'report_table', 'plot_balance', 'shown_name', 'plot_durations',
+           'plot_dialogues', 'corpora_answer']
 
 # %% ../nbs/16_corpora.ipynb #20a5903e
-import json, os, warnings
+import json, os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np, pandas as pd
 from .acted import ACTED
 from .copies import find_copies
 from .ffmpeg import FFMPEG_REMEDY, ffmpeg_path
+from .files import label_text, warn_one_line
 from .iemocap import IEMOCAP
 from .labels import (
     EMOTIONS, FOUR, LABEL_SETS, SIX, CorpusError, emotion_name, emotion_palette,
@@ -66,7 +67,7 @@ def read_corpus(name:str,        # key in `CORPORA`
     unreadable = int(df.duration.isna().sum())
     if unreadable or unlabelled:
         some = _some_paths(unlabelled, root)
-        warnings.warn(f"{name}: {unreadable} labelled utterances have no readable recording, "
+        warn_one_line(f"{name}: {unreadable} labelled utterances have no readable recording, "
                       f"{len(unlabelled)} recordings have no label{some}; "
                       f"validate({name!r}, root) names them", stacklevel=2)
     return df
@@ -119,7 +120,7 @@ def rows_in(corpus:Corpus, root:Path, **kwargs)->pd.DataFrame:
     if others:
         left.append(f'left out, no recordings by their names: {others}')
     for one in left:
-        warnings.warn(f'{corpus.name}: {one}', stacklevel=4)
+        warn_one_line(f'{corpus.name}: {one}', stacklevel=4)
     return raw
 
 # %% ../nbs/16_corpora.ipynb #a739b25a
@@ -154,7 +155,7 @@ def _say_dropped(what:str, before:int, after:int):
     if not after:
         raise CorpusError(f'{what} all {before} utterances')
     if after < before:
-        warnings.warn(f'{what} {before - after} of {before} utterances', stacklevel=4)
+        warn_one_line(f'{what} {before - after} of {before} utterances', stacklevel=4)
 
 # %% ../nbs/16_corpora.ipynb #04ad8f84
 @dataclass
@@ -349,21 +350,21 @@ def plot_balance(df:pd.DataFrame, # a corpus table
     "Utterances of each speaker, by emotion."
     import matplotlib.pyplot as plt, seaborn as sns
     ax = ax or plt.subplots(figsize=(9, 3.4), layout='constrained')[1]
-    palette = emotion_palette(df.emotion)
-    sns.histplot(df.sort_values('speaker'), x='speaker', hue='emotion', hue_order=palette,
+    palette = {shown_name(code): colour for code, colour in emotion_palette(df.emotion).items()}
+    df = df.sort_values('speaker')
+    shown = df.assign(speaker=df.speaker.map(label_text), emotion=df.emotion.map(shown_name))
+    sns.histplot(shown, x='speaker', hue='emotion', hue_order=palette,
                  palette=palette, multiple='stack', shrink=.8, alpha=1, edgecolor='white', ax=ax)
     ax.set(title='Class balance per speaker', xlabel='speaker', ylabel='utterances')
     ax.tick_params(axis='x', rotation=0 if df.speaker.nunique() < 16 else 90)
-    _name_emotions(ax.get_legend())
     sns.move_legend(ax, 'upper left', bbox_to_anchor=(1, 1), title='', frameon=False)
     sns.despine(ax=ax)
     return ax
 
-def _name_emotions(legend # of seaborn, with codes
-                 ):
-    "Names in place of codes."
-    for text in legend.get_texts():
-        text.set_text(emotion_name(text.get_text()))
+def shown_name(code:str # or a label of your own
+              )->str:   # for a picture
+    "The name of an emotion; nothing of it is taken for mathematics."
+    return label_text(emotion_name(code))
 
 # %% ../nbs/16_corpora.ipynb #39189a6c
 def plot_durations(df:pd.DataFrame, # a corpus table
@@ -376,7 +377,7 @@ def plot_durations(df:pd.DataFrame, # a corpus table
     medians = df.groupby('emotion').duration.median()
     bins = np.linspace(0, df.duration.max(), 21)
     for code, colour in palette.items():
-        label = f'{emotion_name(code)}, median {medians[code]:.1f} s'
+        label = f'{shown_name(code)}, median {medians[code]:.1f} s'
         sns.histplot(
             df.duration[df.emotion == code], bins=bins, stat='density',
             element='step', fill=False, color=colour, linewidth=1.8,
@@ -400,6 +401,7 @@ def plot_dialogues(df:pd.DataFrame, # a corpus table with the column `dialogue`
     present = (turns > 0).astype(int)
     met = turns.T @ present
     met = met.mask(np.eye(len(met), dtype=bool), 0)
+    met = met.rename(index=label_text, columns=label_text)
     sns.heatmap(
         met, mask=met == 0, annot=True, fmt='d', annot_kws=dict(size=7),
         cmap='Blues', vmin=0, vmax=2*met.to_numpy().max(), square=True,

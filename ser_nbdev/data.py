@@ -9,7 +9,6 @@ __all__ = ['with_labels', 'meant_classes', 'with_two_classes', 'load_features', 
 
 # %% ../nbs/25_data.ipynb #451460af
 import os
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +20,7 @@ import pandas as pd
 from .bucketing import checked_rows, lengths_of
 from .copies import SAME_AUDIO, copies_in_words
 from .corpora import CORPORA, read_corpus
-from .files import one_line
+from .files import one_line, short_repr, shortened, warn_one_line
 from .folds import Fold, assert_no_leak
 from .selection import keep_where
 from .labels import (
@@ -125,7 +124,7 @@ def warn_of_noted(store:FeatureStore # extracted just now
     if noted:
         some = '; '.join(f'{name}: {note}' for name, note in noted[:3])
         more = ' …' if len(noted) > 3 else ''
-        warnings.warn(f'{len(noted)} recordings are not whole: {some}{more}', stacklevel=3)
+        warn_one_line(f'{len(noted)} recordings are not whole: {some}{more}', stacklevel=3)
 
 # %% ../nbs/25_data.ipynb #e29f06c6
 def read_labelled(corpus:str,           # name in `CORPORA`
@@ -171,12 +170,12 @@ def heard_store(store:FeatureStore # as it was opened
     if store.unheard:
         store.listen_again()
     if store.unheard:
-        warnings.warn(f'{store.path}: {store.unheard} of {len(store)} recordings were not looked '
+        warn_one_line(f'{store.path}: {store.unheard} of {len(store)} recordings were not looked '
                       'through for copies: their files are not there, or have changed; extract '
                       'the features again from the recordings', stacklevel=3)
     copies = copies_in_words(store.frame)
     if copies:
-        warnings.warn(f'{store.path}: {copies}', stacklevel=3)
+        warn_one_line(f'{store.path}: {copies}', stacklevel=3)
     return store
 
 def load_store(path:str|Path,         # folder of a feature store
@@ -199,7 +198,7 @@ def load_store(path:str|Path,         # folder of a feature store
 def some_names(names:list # of utterances
               )->str:
     "The first eight of them."
-    return ', '.join(names[:8]) + (' …' if len(names)>8 else '')
+    return ', '.join(shortened(name, 80) for name in names[:8]) + (' …' if len(names)>8 else '')
 
 def check_table(config_features:str, # feature set that the configuration names
                 features:Sequence,   # feature store, or anything indexable
@@ -208,22 +207,22 @@ def check_table(config_features:str, # feature set that the configuration names
     "Refuse features and a table that do not belong together, or not to the configuration."
     name = getattr(features, 'features', config_features)
     if name!=config_features:
-        raise ValueError(
-            f'the features at hand are {name}, '
-            f'the configuration says features={config_features!r}')
+        raise CorpusError(
+            f'the features at hand are {shortened(name)}, '
+            f'the configuration says features={short_repr(config_features)}')
     if len(features)!=len(frame):
-        raise ValueError(
+        raise CorpusError(
             f'{len(features)} utterances of features and {len(frame)} rows '
             'in the table: they must be aligned')
     lacking = [c for c in ('path', 'speaker', 'emotion') if c not in frame]
     if lacking:
-        raise ValueError(f'the table lacks {", ".join(lacking)}; '
-                         'a corpus table has them (see corpora.read_corpus)')
+        raise CorpusError(f'the table lacks {", ".join(lacking)}; '
+                          'a corpus table has them (see corpora.read_corpus)')
     unlabelled = frame.index[frame.emotion.isna()]
     if len(unlabelled):
-        raise ValueError(f'{unlabelled[0]} has no emotion; leave it out')
+        raise CorpusError(f'{unlabelled[0]} has no emotion; leave it out')
     if frame.emotion.nunique()<2:
-        raise ValueError(
+        raise CorpusError(
             f'all {len(frame)} utterances are labelled {frame.emotion.iloc[0]}; '
             'at least two emotions are needed')
 
@@ -242,10 +241,10 @@ def check_matrices(features:Sequence,  # feature store, or anything indexable
         elif not np.isfinite(x).all():
             not_finite.append(str(frame.index[i]))
     if odd:
-        raise ValueError(
+        raise CorpusError(
             f'features that are not (n_frames, {width}): {some_names(odd)}')
     if not_finite:
-        raise ValueError(
+        raise CorpusError(
             f'NaN or infinite features: {some_names(not_finite)}; '
             'leave these recordings out, or extract them again')
 
@@ -273,7 +272,7 @@ def check_lengths(features:Sequence,      # feature store, or anything indexable
         if 'duration' in frame:
             step = frame.duration.iloc[chosen[longest]]/lengths[longest]
         seconds = int(most*step)
-        raise ValueError(
+        raise CorpusError(
             f'too long to train on in one piece: {with_seconds(frame, too_long)}; '
             f'these settings allow {seconds} s. Leave them out '
             f"(--where 'duration <= {seconds}'), "

@@ -18,7 +18,6 @@ import stat
 import tempfile
 import time
 import uuid
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -29,8 +28,8 @@ from .acting import (
     CUES, RULES, Speaker, draw_cues, draw_room, perform, record)
 from .espeak import DemoError, espeak
 from .files import (
-    SUMS, FileError, cache_folder, file_digest, filled_cache, is_foreign,
-    own_folder, read_sums, whole_file, write_sums, write_whole)
+    SUMS, FileError, cache_folder, file_digest, filled_cache, is_foreign, own_folder, read_sums,
+    warn_one_line, whole_file, write_sums, write_whole)
 
 # %% ../nbs/18_demo.ipynb #e6463c89
 SPEAKERS = dict(
@@ -393,7 +392,7 @@ def set_aside(root:Path, # corpus in the cache
     aside = root.with_name(f'{root.name}.set-aside-{uuid.uuid4().hex[:8]}')
     with suppress(FileNotFoundError): # another process was faster
         root.rename(aside)
-    warnings.warn(
+    warn_one_line(
         f'{root}: {len(odd)} of its files were changed, or are somebody else\'s, {odd[0]} for '
         f'example; it is spoken anew, and the old one is now {aside.name}', stacklevel=3)
 

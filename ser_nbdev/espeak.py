@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .files import PrintableError
+
 # %% ../nbs/17a_espeak.ipynb #f420c2d4
-class DemoError(RuntimeError):
+class DemoError(PrintableError, RuntimeError):
     "The spoken corpus cannot be made; the message says what to do."
 
 NO_ESPEAK = (

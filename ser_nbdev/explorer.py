@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .audio import SR, AudioError
 from .features import HOP, mfcc
 from .files import label_text, one_line, plain_text
-from .labels import EMOTIONS, emotion_palette
+from .labels import EMOTIONS, emotion_name, emotion_palette
 from .parts import times_of
 from .prediction import Prediction
 from .recognizer import Recognizer, or_raise, read_utterance
@@ -56,7 +56,7 @@ def _draw_attention(ax, prediction):
 # %% ../nbs/53_explorer.ipynb #219a0b95
 def _mark_truth(ax, prediction, truth):
     "The true emotion in the title, and an arrow at its bar."
-    title = f'{ax.get_title()}\ntruth: {EMOTIONS.get(truth, truth)}'
+    title = f'{ax.get_title()}\ntruth: {label_text(emotion_name(truth))}'
     if truth in prediction.probabilities:
         title = title.replace('truth:', 'truth (◂):')
         position = list(prediction.probabilities).index(truth)

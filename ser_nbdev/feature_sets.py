@@ -20,7 +20,9 @@ import numpy as np
 import soxr
 from fastcore.basics import patch
 
-from .audio import SR, AudioError, check_sampling_rate, check_waveform
+from .audio import SR, AudioError, check_waveform
+from .files import short_repr
+from .opening import check_sampling_rate
 from .features import (
     BLOCK, HOP, N_FFT, WIN, block_product, cepstrum, delta, frame, log_energy,
     mfcc, n_frames, speech_power, window, zcr)
@@ -189,7 +191,7 @@ def feature_set(features:str|FeatureSet # name of a set, a sum of names, or a se
     found = FEATURE_SETS.get(features) or made_set(str(features))
     if found is None:
         raise ValueError(
-            f'no feature set {features!r}; there are {", ".join(FEATURE_SETS)}, '
+            f'no feature set {short_repr(features)}; there are {", ".join(FEATURE_SETS)}, '
             'whisper_tiny to whisper_large_v3, and sums such as whisper_base+lld43')
     return found
 

@@ -21,11 +21,12 @@ import numpy as np
 from fastcore.basics import patch
 
 from .audio import SR
+from .files import PrintableError, shortened
 from .feature_sets import (
     FeatureSet, add_feature_set, digest_of, feature_set, function_name)
 
 # %% ../nbs/22a_frontends.ipynb #d4763f9f
-class FrontendError(RuntimeError):
+class FrontendError(PrintableError, RuntimeError):
     "A front-end that is not here, or that cannot be used."
 
 # %% ../nbs/22a_frontends.ipynb #88af7c27
@@ -216,7 +217,7 @@ def sum_of_sets(sets:str|tuple # names joined by `+`, or several sets
     parts = tuple(feature_set(fs) for fs in sets)
     names = [fs.name for fs in parts]
     if len(set(names)) < len(names):
-        raise ValueError(f'{"+".join(names)}: one set is named twice')
+        raise ValueError(f'{shortened("+".join(names))}: one set is named twice')
     joined = JoinedSets(parts)
     return Frontend(
         '+'.join(names), 1, joined_columns(parts), joined,

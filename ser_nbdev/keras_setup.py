@@ -15,12 +15,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .files import PrintableError
+
 # %% ../nbs/29_keras_setup.ipynb #d22983c0
 SHORTCUT_NEEDS_POOL = 'shortcut=True needs attention="pool"'
 ATTENTION = ('pool', 'window', 'none')
 
 # %% ../nbs/29_keras_setup.ipynb #e472f7df
-class KerasSetupError(RuntimeError):
+class KerasSetupError(PrintableError, RuntimeError):
     "Keras cannot be loaded with this machine's settings; the message says what to change."
 
 def keras_json()->Path: # where Keras looks for its settings

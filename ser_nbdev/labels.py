@@ -14,7 +14,7 @@ import colorsys, csv, json, re, unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 import pandas as pd
-from .files import column_separator, decoded_text
+from .files import PrintableError, column_separator, decoded_text, short_repr
 from .limits import read_bytes
 
 # %% ../nbs/10_labels.ipynb #78310757
@@ -67,7 +67,7 @@ SYNONYMS = {
     for word in [code, *words.split(', ')] if word}
 
 # %% ../nbs/10_labels.ipynb #2b439904
-class CorpusError(ValueError):
+class CorpusError(PrintableError, ValueError):
     "A root, file or label that is not what the corpus' documentation promises."
 
 # %% ../nbs/10_labels.ipynb #ec6ce48e
@@ -142,7 +142,8 @@ def _each_label_once(pairs):
     meaning = {}
     for label, name in pairs:
         if meaning.setdefault(label, name) != name:
-            raise ValueError(f'{label!r} has two classes, {meaning[label]!r} and {name!r}')
+            raise ValueError(f'{short_repr(label)} has two classes, '
+                             f'{short_repr(meaning[label])} and {short_repr(name)}')
     return meaning
 
 # %% ../nbs/10_labels.ipynb #127c7072

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from .files import PrintableError
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -24,6 +25,8 @@ else: # pages evaluate annotations
 LIMITS_VARIABLE = 'SER_NBDEV_LIMITS'
 MOST = dict(
     json=(16_000_000, 'bytes of JSON'),
+    description=(4_000_000, 'bytes of JSON about a run or a bundle'),
+    brackets=(1_000_000, 'lists and objects in JSON'),
     table=(128_000_000, 'bytes of a table, unpacked'),
     cells=(8_000_000, 'cells of a table'),
     columns=(1000, 'columns of a table'),
@@ -33,10 +36,11 @@ MOST = dict(
     label_file=(16_000_000, 'bytes of labels'),
     label_lines=(200_000, 'lines of labels'),
     recording=(4_000_000_000, 'bytes of a recording'),
+    samples=(1_000_000_000, 'samples of a recording, all channels together'),
     folder=(1_000_000, 'files and folders'))
 
 # %% ../nbs/05_limits.ipynb #0e09ebf3
-class LimitError(ValueError):
+class LimitError(PrintableError, ValueError):
     "A file that turns into more than it should, or that is no file."
 
 def most(kind:str # key of `MOST`
@@ -93,11 +97,13 @@ def read_bytes(path:str|Path, # of a file
         return counted_bytes(f, kind, path)
 
 # %% ../nbs/05_limits.ipynb #83a22c44
-def json_content(data:bytes, # UTF-8
-                 name:object # of the file, for the message
-                )->object:   # what it says
+def json_content(data:bytes,     # UTF-8
+                 name:object,    # of the file, for the message
+                 kind:str='json' # key of `MOST`
+                )->object:       # what it says
     "JSON of bounded size and depth."
-    check_amount(len(data), 'json', name)
+    check_amount(len(data), kind, name)
+    check_amount(data.count(b'[') + data.count(b'{'), 'brackets', name)
     try:
         return json.loads(data)
     except RecursionError:

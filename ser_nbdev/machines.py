@@ -15,10 +15,10 @@ import numpy as np
 from .devices import keras, ops
 from .metrics import uar_of_counts, wa_of_counts
 from .runs import Run, run_differences
-from .files import own_folder, write_whole
+from .files import PrintableError, own_folder, write_whole
 
 # %% ../nbs/39_machines.ipynb #116a189a
-class WorkerLost(RuntimeError):
+class WorkerLost(PrintableError, RuntimeError):
     "Another machine of the cluster has gone."
 
 @contextmanager

@@ -9,6 +9,7 @@ __all__ = ['CMVN', 'one_speaker_each', 'fit_cmvn', 'Normalised']
 from collections.abc import Sequence
 
 import numpy as np
+from .files import short_repr
 
 # %% ../nbs/23_normalise.ipynb #cf8349b6
 class CMVN:
@@ -24,7 +25,7 @@ class CMVN:
         "Normalised features."
         key = None if None in self.stats else speaker
         if key not in self.stats:
-            raise KeyError(f'no statistics for speaker {speaker!r}; '
+            raise KeyError(f'no statistics for speaker {short_repr(speaker)}; '
                            'fit_cmvn needs some recordings of that speaker (no labels)')
         mean, std = self.stats[key]
         return (x - mean)/std
@@ -58,7 +59,8 @@ def one_speaker_each(speakers:Sequence|None, # one for each recording, or None
     for position, speaker in enumerate(speakers):
         if not isinstance(speaker, (str, int)):
             raise ValueError(
-                f'speaker {speaker!r} at position {position}; give a name or a whole number, '
+                f'speaker {short_repr(speaker)} at position {position}; give a name or '
+                'a whole number, '
                 'or normalise globally (speakers=None)')
     return speakers
 

@@ -15,9 +15,9 @@ from .limits import LimitError
 from .parts import (
     check_columns, end_from_duration, row_names, with_times)
 from .patterns import path_pattern, suggested_pattern
-from ser_nbdev.reading import (
-    COLUMNS, Corpus, audio_files, first_groups, one_format_each, read_text_table, reader_rows,
-    require_columns)
+from .reading import (
+    COLUMNS, Corpus, audio_files, check_pattern_length, first_groups, one_format_each,
+    read_text_table, reader_rows, require_columns)
 
 # %% ../nbs/14_own_recordings.ipynb #91d1bc2b
 def read_folder(root:Path,        # a sub-folder for each class: `angry/x.wav`
@@ -51,6 +51,7 @@ def _check_speaker_pattern(pattern:str):
     "Raise `CorpusError` for a pattern that cannot find a speaker."
     if not pattern:
         return
+    check_pattern_length(pattern)
     try:
         groups = re.compile(pattern).groups
     except re.error as error:

@@ -8,11 +8,12 @@ __all__ = ['BEYOND', 'MAY_SHARE', 'IN_DIALOGUE', 'BOUNDS', 'LENGTHS', 'CHANNELS'
            'overlapping_rows', 'row_names', 'words_of', 'check_columns', 'end_from_duration', 'check_durations']
 
 # %% ../nbs/10a_parts.ipynb #d4c8e50b
-import re, warnings
+import re
 from collections.abc import Iterable, Iterator
 from os.path import abspath, normpath
 from pathlib import Path
 import numpy as np, pandas as pd
+from .files import warn_one_line
 from .labels import CorpusError
 
 # %% ../nbs/10a_parts.ipynb #af54194c
@@ -109,7 +110,7 @@ def durations_of_rows(df:pd.DataFrame, # a table, from `with_times`
         text = _beyond_in_words(df, np.flatnonzero(beyond), seconds, where)
         if beyond[parts & ~np.isnan(seconds)].all():
             raise CorpusError(f'{text}; give start and end in seconds from the start of the file')
-        warnings.warn(f'{text}; they are not used', stacklevel=3)
+        warn_one_line(f'{text}; they are not used', stacklevel=3)
     return np.where(beyond, np.nan, np.minimum(stop, seconds) - start)
 
 def _beyond_in_words(df, rows, seconds, where)->str:

@@ -11,6 +11,7 @@ import os, re, unicodedata
 from dataclasses import dataclass
 from fastcore.basics import patch
 from .labels import CorpusError
+from .reading import check_pattern_length
 
 # %% ../nbs/11b_patterns.ipynb #f9084bdd
 FIELDS = ('emotion', 'speaker', 'name', 'session', 'gender', 'text')
@@ -92,6 +93,7 @@ class PathPattern:
 def path_pattern(text:str         # such as `{speaker}/{emotion}/{name}`
                 )->PathPattern:
     "A pattern, or an error that says what is wrong with it."
+    check_pattern_length(text)
     parts = unicodedata.normalize('NFC', text).replace('\\', '/').strip('/').split('/')
     parts = [part for part in parts if part != '.']
     try:

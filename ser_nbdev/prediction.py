@@ -6,13 +6,13 @@
 __all__ = ['Prediction', 'warn_of_no_speech']
 
 # %% ../nbs/50a_prediction.ipynb #259c9618
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from fastcore.basics import patch
 
+from .files import label_text, warn_one_line
 from .labels import emotion_name, emotion_palette
 
 # %% ../nbs/50a_prediction.ipynb #b2a8f952
@@ -55,11 +55,12 @@ def plot(self:Prediction,
     if ax is None:
         _, ax = plt.subplots(figsize=(5, 2.2), dpi=100, layout='constrained')
     codes = list(self.probabilities)
-    names = [emotion_name(code) for code in codes]
+    names = [label_text(emotion_name(code)) for code in codes]
     palette = emotion_palette(codes)
     colours = [palette[code] for code in codes]
-    ax.barh(names, list(self.probabilities.values()), color=colours)
-    title = 'no speech' if self.reason else emotion_name(self.label)
+    ax.barh(range(len(names)), list(self.probabilities.values()), color=colours)
+    ax.set_yticks(range(len(names)), names)
+    title = 'no speech' if self.reason else label_text(emotion_name(self.label))
     ax.set(xlim=(0, 1), xlabel='probability', title=title)
     ax.invert_yaxis()
     return ax
@@ -70,4 +71,4 @@ def warn_of_no_speech(reason:str, # silence, steady noise, a tone; empty: no war
                      )->None:     # warns
     "Warn of a recording without a label."
     if reason:
-        warnings.warn(f'{name}: no label, because there is no speech: {reason}', stacklevel=3)
+        warn_one_line(f'{name}: no label, because there is no speech: {reason}', stacklevel=3)

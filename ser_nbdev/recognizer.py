@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from .audio import SR, AudioError, check_sampling_rate
+from .audio import SR, AudioError
+from .opening import check_sampling_rate
 from .bucketing import BucketIterator, pad_batch
 from .bundle import (
     bundle_recordings, check_class_names, check_description, read_bundle, write_bundle)
 from .feature_sets import feature_set
 from .features import HOP
-from .files import folder_name, one_line, plain_text
+from .files import FileError, folder_name, one_line, plain_text
 from .folds import folds
 from .hearing import (
     LONGEST, Heard, hear_waveform, read_utterance, waveform_features)
@@ -176,7 +177,7 @@ def _info_of_runs(runs, card=None):
     try:
         check_description(info, len(runs))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise ValueError(f'{runs[0].path}: cannot be used: {e}') from None
+        raise FileError(f'{runs[0].path}: cannot be used: {e}') from None
     return info
 
 # %% ../nbs/51_recognizer.ipynb #8b57683c

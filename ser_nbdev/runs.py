@@ -7,7 +7,7 @@ __all__ = ['FINISHED', 'BESIDE', 'RUN_FILES', 'Run', 'RunError', 'tell_unchecked
            'comparable', 'run_differences', 'remove_run', 'write_finished', 'locked_run', 'open_run', 'Checkpoint']
 
 # %% ../nbs/36_runs.ipynb #aee8eddb
-import json, shutil, warnings, zipfile
+import json, shutil, zipfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -19,13 +19,14 @@ from fastcore.basics import patch
 from .calibration import CALIBRATION, calibration_content
 from .config import TrainConfig, cluster
 from .files import (
-    SUMS, alone, digest_of, file_digest, one_line, own_folder, read_sums, remove_parts,
-    whole_file, write_sums, write_whole)
+    SUMS, PrintableError, alone, digest_of, file_digest, one_line, own_folder, read_sums,
+    remove_parts, shortened, warn_one_line, whole_file, write_sums, write_whole)
 from .limits import (
     LimitError, csv_content, json_content, read_arrays, read_bytes)
 from .recordings import KNOWN, data_hash, known_content
-from .run_checks import (
-    SCORES_KEPT, are_scores, check_fold, check_history, check_like, numbered_arrays)
+from ser_nbdev.run_checks import (
+    SCORES_KEPT, are_scores, check_fold, check_history, check_like, numbered_arrays,
+    refuse_others_files)
 from .weights import model_arguments, read_weights, rebuilt_model
 
 # %% ../nbs/36_runs.ipynb #e76813c1
@@ -68,7 +69,7 @@ FINISHED = ('config.json', 'history.csv', 'predictions.csv',
             'model.weights.h5', 'metrics.json')
 BESIDE = (KNOWN, CALIBRATION) # what not every run has
 
-class RunError(ValueError):
+class RunError(PrintableError, ValueError):
     "A run whose files are not what its training wrote."
 
 @patch
@@ -114,7 +115,7 @@ def tell_unchecked(runs:list # of finished `Run`s
     "Warn of runs without digests."
     old = [run for run in runs if not run.digests]
     if old:
-        warnings.warn(
+        warn_one_line(
             f'{old[0].path}: no {SUMS}, as in versions before 0.2 ({len(old)} of {len(runs)} '
             'runs): whether its files are whole cannot be checked', stacklevel=3)
 
@@ -133,13 +134,13 @@ def read_json(self:Run,
               name:str # of a file in the folder
              )->dict:  # its content
     "Read one of its JSON files, and compare it with its digest."
-    data = read_bytes(self.place(name), 'json')
+    data = read_bytes(self.place(name), 'description')
     digest = digest_of(data)
     self.check_digest(name, digest)
     if digest in self._parsed:
         return self._parsed[digest]
     try:
-        content = json_content(data, name)
+        content = json_content(data, name, 'description')
     except ValueError as e:
         raise self.fault(f'{name} cannot be used ({e})') from None
     if not isinstance(content, dict):
@@ -243,7 +244,7 @@ def model(self:Run)->object: # Keras model, not compiled
         raise
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as e:
         reason = (str(e).splitlines() or [type(e).__name__])[0]
-        raise ValueError(
+        raise RunError(
             f'{self.path}: the weights cannot be used ({reason}); '
             'train again, or get the whole folder') from None
 
@@ -321,7 +322,7 @@ def run_differences(there:dict, # `config.json` of a folder
     old, new = comparable(there), comparable(here)
     differing = [name for name in new if old.get(name)!=new[name]]
     return '; '.join(
-        f'{name} ({old.get(name)} there, {new[name]} here)'
+        f'{name} ({shortened(old.get(name))} there, {shortened(new[name])} here)'
         for name in differing)
 
 # %% ../nbs/36_runs.ipynb #2747f9b2
@@ -376,9 +377,8 @@ def open_run(out:str|Path,    # folder
     "Make a run's folder, or check that it holds the same run."
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    if (out/'index.arrow').exists():
-        raise ValueError(
-            f'{out} is a feature store; give the run a folder of its own')
+    if not resume or not Run(out).ended:
+        refuse_others_files(out, RUN_FILES)
     if not resume:
         remove_run(out)
     ended = Run(out).ended
@@ -394,7 +394,7 @@ def open_run(out:str|Path,    # folder
         return out
     differences = run_differences(Run(out).info, info)
     if differences:
-        raise ValueError(
+        raise RunError(
             f'{out} holds a run of another configuration: {differences}; '
             'choose another folder, or remove this one')
     return out
@@ -463,7 +463,7 @@ def read(self:Checkpoint,
     except LimitError: # it may be whole
         raise
     except Exception as e: # a damaged file can break anywhere
-        warnings.warn(f'{self.path} is damaged ({one_line(e, 200)}); this run starts again')
+        warn_one_line(f'{self.path} is damaged ({one_line(e, 200)}); this run starts again')
         return []
     self.history, self.best_weights = history, best or None
     return state

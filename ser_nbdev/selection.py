@@ -11,6 +11,7 @@ import ast, operator, re
 from collections.abc import Callable
 import pandas as pd
 from fastcore.basics import patch
+from .files import short_repr
 from .labels import CorpusError
 
 # %% ../nbs/11a_selection.ipynb #ecc34d87
@@ -22,12 +23,12 @@ def as_numbers(value:object # column, or a constant
     "Numbers, or an error that names a text that is none."
     if not isinstance(value, pd.Series):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise CorpusError(f'{value!r} is no number')
+            raise CorpusError(f'{short_repr(value)} is no number')
         return value
     numbers = pd.to_numeric(value, errors='coerce')
     odd = value[numbers.isna() & value.notna() & (value != '')]
     if len(odd):
-        raise CorpusError(f'{value.name} holds {odd.iloc[0]!r}, which is no number; '
+        raise CorpusError(f'{value.name} holds {short_repr(odd.iloc[0])}, which is no number; '
                           'write what it is compared with in quotes')
     return numbers
 
@@ -37,14 +38,15 @@ def as_truth(value:object # column, or a constant
     "Yes or no, or an error that names what is neither."
     if not isinstance(value, pd.Series):
         if str(value).lower() not in TRUTHS:
-            raise CorpusError(f'{value!r} is neither yes nor no; compare it with something')
+            raise CorpusError(f'{short_repr(value)} is neither yes nor no; '
+                              'compare it with something')
         return TRUTHS[str(value).lower()]
     if value.dtype == bool:
         return value
     truth = value.astype(str).str.lower().map(TRUTHS)
     if truth.isna().any():
         odd = value[truth.isna()].iloc[0]
-        raise CorpusError(f'{value.name} holds {odd!r}, which is neither yes nor no; '
+        raise CorpusError(f'{value.name} holds {short_repr(odd)}, which is neither yes nor no; '
                           'compare it with something')
     return truth.astype(bool)
 

@@ -19,8 +19,10 @@ from pathlib import Path
 
 import soundfile
 
+from .files import PrintableError
+
 # %% ../nbs/07_sound_files.ipynb #ef10a450
-class AudioError(ValueError):
+class AudioError(PrintableError, ValueError):
     "A recording that gives no features, and why."
 
 # %% ../nbs/07_sound_files.ipynb #58d86359

@@ -11,7 +11,6 @@ __all__ = ['RUNS', 'DEFAULTS', 'FIRST', 'NOT_RECORDED', 'CONFIG_OPTIONS', 'arm_n
 # %% ../nbs/44_study.ipynb #131743ef
 import shlex
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -24,7 +23,7 @@ from .config import OLD_RECIPES, TrainConfig
 from .console import usual_split
 from .data import (
     check_lengths, corpus_root, load_features, reader_options)
-from .files import folder_name, one_line, shown_lines
+from .files import folder_name, one_line, shown_lines, warn_one_line
 from .folds import folds
 from .labels import CorpusError, in_vocabulary_order
 from .statistics import most_probable
@@ -286,7 +285,7 @@ def same_recordings(folder, frame, folds):
     try:
         kept = Comparison.load(folder)
     except CorpusError:
-        warnings.warn(f'--record {folder}: this very comparison, cut short or changed; '
+        warn_one_line(f'--record {folder}: this very comparison, cut short or changed; '
                       'it is recorded again', stacklevel=3)
         return True
     test = frame.iloc[np.concatenate([fold.test for fold in folds])]

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soxr
 from fastcore.basics import patch
 from .adaptation import adapted_to, speech_features
-from .audio import SR, AudioError, check_sampling_rate, mean_of, used_channels
+from .audio import SR, AudioError, mean_of, used_channels
 from .channels import ChannelSums, channel_choice, mixed_channels
-from .files import (
-    FileError, label_text, one_line, own_folder, printable, refuse_other_file, write_whole)
+from ser_nbdev.files import (
+    FileError, label_text, one_line, own_folder, printable, refuse_other_file, warn_one_line,
+    write_whole)
 from .labels import emotion_name, emotion_palette
-from .opening import cut_note, open_sound
+from .opening import check_sampling_rate, cut_note, open_sound
 from .plots import figure_png
 from .reading import audio_files, other_files
 from .prediction_rows import PREDICTION_ROWS
@@ -163,7 +164,7 @@ def timeline(self:Recognizer,
     if not any(label for _, _, label, *_ in rows):
         notes.append('no label, because there is no speech')
     for note in notes:
-        warnings.warn(f'{path}: {note}', stacklevel=2)
+        warn_one_line(f'{path}: {note}', stacklevel=2)
     return pd.DataFrame(rows, columns=['start', 'end', 'label', *self.classes])
 
 # %% ../nbs/52_timeline.ipynb #2856bddc
@@ -235,7 +236,7 @@ def _stack_probabilities(ax, timeline):
     times = [timeline.start.iloc[0], *centres, timeline.end.iloc[-1]]
     ax.stackplot(
         times, *[np.pad(timeline[code], 1, mode='edge') for code in codes],
-        lw=0, labels=[emotion_name(code) for code in codes],
+        lw=0, labels=[label_text(emotion_name(code)) for code in codes],
         colors=[emotion_palette(codes)[code] for code in codes])
     ax.set(ylabel='probability', ylim=(0, 1))
     ax.legend(
@@ -266,7 +267,7 @@ class _Complaints:
         if path is not None and path == self.piped.path:
             text, name = text.replace(str(path), '-'), '-'
         is_named = name is None or any(
-            f'{n}:' in text for n in (str(name), printable(name)))
+            f'{n}:' in text for n in (str(name), printable(name), one_line(name)))
         if not is_named and not isinstance(error, OSError):
             text = f'{name}: {text}'
         self.count += 1
@@ -284,7 +285,7 @@ def _recordings_in(folder, complain):
     if not found:
         complain(f'{folder}: no recordings in this folder; there are {others or "no files"}')
     elif others:
-        warnings.warn(f'{folder}: not scored, no recordings by their names: {others}',
+        warn_one_line(f'{folder}: not scored, no recordings by their names: {others}',
                       stacklevel=2)
     return found
 

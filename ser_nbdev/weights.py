@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 import h5py, numpy as np
-from .config import TrainConfig, short_repr
+from .config import TrainConfig
+from .files import short_repr
 from .limits import member_bytes, opened_zip, read_bytes, regular_file
 
 # %% ../nbs/35_weights.ipynb #97b0322e

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from .features import block_product, power_spectrum, window
+from .files import short_repr
 from .frontends import (
     Frontend, FrontendError, averaged, file_digest, needs_package)
 
@@ -190,7 +191,7 @@ def whisper_frontend(name:str='whisper_base', # see above
     frames = int(found[3] or 20)/20 if found else 0
     if frames not in (range(2, 51) if found and found[3] else [1]):
         raise ValueError(
-            f'no feature set {name!r}; there are whisper_{", whisper_".join(WHISPER)}, '
+            f'no feature set {short_repr(name)}; there are whisper_{", whisper_".join(WHISPER)}, '
             'then maybe _float32, then maybe _40ms')
     needs_package(name, 'ctranslate2', 'whisper')
     size, compute_type = found[1], 'float32' if found[2] else 'int8'
