@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SR', 'BLOCK_SECONDS', 'MOST_AT_ONCE', 'KEPT_SAMPLES', 'LEAD', 'PAST_END', 'VOWELS', 'check_waveform', 'used_channels',
-           'mean_of', 'trim_silence', 'Recording', 'read_recording', 'load_audio', 'recording_notes', 'listen',
-           'synth_vowel']
+           'mean_of', 'trim_silence', 'Recording', 'read_recording', 'load_audio', 'check_part', 'recording_notes',
+           'listen', 'synth_vowel']
 
 # %% ../nbs/20_audio.ipynb #dcd51d36
 import os
@@ -229,10 +229,10 @@ def load_audio(path:str|Path,           # any file that libsndfile or ffmpeg rea
 LEAD = .2       # s, read before a part and after it
 PAST_END = .05  # s, a part may end so much after its file: times are rounded
 
-def _check_part(start:float,   # of the part, s
-                end:float,     # of the part, s; infinite: the end of the file
-                seconds:float, # what the file has
-                name,          # of the file
+def check_part(start:float,   # of the part, s
+               end:float,     # of the part, s; infinite: the end of the file
+               seconds:float, # what the file has
+               name:str|Path, # of the file
                ):
     "Refuse a part that is not in the file."
     if not 0 <= start < end:
@@ -251,11 +251,11 @@ def _decode_part(sound, # opened `SndfileSound` or `FfmpegSound`
                  end:float,     # where it ends, s; infinite: the end of the file
                 )->np.ndarray:  # float32 mono at 16 kHz, `(n_samples,)`
     "Decode what lies between two times."
-    _check_part(start, end, sound.seconds or np.inf, sound.path)
+    check_part(start, end, sound.seconds or np.inf, sound.path)
     begin = sound.skip_to(int(max(0, start-LEAD)))
     blocks = sound.blocks(BLOCK_SECONDS, most=end-begin+LEAD)
     y, _ = _decode_mono(sound, blocks, used, longest, extra=start-begin+LEAD)
-    _check_part(start, end, begin + len(y)/SR, sound.path)
+    check_part(start, end, begin + len(y)/SR, sound.path)
     first = round((start-begin)*SR)
     last = round(min((end-begin)*SR, len(y)))
     return y[first:last]

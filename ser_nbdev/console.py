@@ -116,7 +116,9 @@ PATTERN_HELP = ("where emotion and speaker stand in a recording's path (corpus f
                 "'{speaker}/{emotion}/{name}'")
 LABELS_HELP = ('label set: six, four, seed7 or all; or your own: a CSV or JSON file from label to '
                'class, or as-they-are (default: six; ser_features and ser_corpora: all there are)')
-WHERE_HELP = "keep the rows of the corpus' table for which this holds, such as 'not scripted'"
+WHERE_HELP = ("keep the rows of the corpus' table for which this holds, such as 'not scripted'; "
+              'emotion is the class of your own labels (--labels FILE), '
+              'or the emotion before a label set')
 BY_HELP = ('what the folds keep apart: session, speaker, text or random '
            '(default: session for demo and iemocap, else speaker)')
 FOLDS_HELP = 'number of folds (default: one per session or speaker)'

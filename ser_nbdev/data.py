@@ -105,7 +105,7 @@ def load_features(corpus:str,          # name in `CORPORA`
 
 # %% ../nbs/25_data.ipynb #ff1d1e50
 def noted_recordings(store:FeatureStore # extracted just now, its recordings at hand
-                    )->list:            # (name, note) of what is cut short, or lacks a channel
+                    )->list:            # (name, note) of the silent, the cut short …
     "What to say of recordings that gave features, but not all that was promised."
     from ser_nbdev.audio import recording_notes
     frame = store.frame
@@ -115,16 +115,20 @@ def noted_recordings(store:FeatureStore # extracted just now, its recordings at 
     seconds = dict(zip(frame.path, [None]*len(frame) if known is None else known))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         notes = dict(zip(seconds, pool.map(recording_notes, seconds, seconds.values())))
-    return [(name, note) for name, path in frame.path.items() for note in notes[path]]
+    silent = [(name, 'digital silence, no speech in it')
+              for name, x in zip(frame.index, store) if np.ptp(x, axis=0).max() < .01]
+    return silent + [
+        (name, note) for name, path in frame.path.items() for note in notes[path]]
 
 def warn_of_noted(store:FeatureStore # extracted just now
                  ):
-    "One warning for all recordings that are cut short, or lack a channel."
+    "One warning for all recordings that are silent, cut short, or lack a channel."
     noted = noted_recordings(store)
     if noted:
         some = '; '.join(f'{name}: {note}' for name, note in noted[:3])
         more = ' …' if len(noted) > 3 else ''
-        warn_one_line(f'{len(noted)} recordings are not whole: {some}{more}', stacklevel=3)
+        warn_one_line(
+            f'{len(noted)} recordings are not whole, or silent: {some}{more}', stacklevel=3)
 
 # %% ../nbs/25_data.ipynb #e29f06c6
 def read_labelled(corpus:str,           # name in `CORPORA`
@@ -178,6 +182,7 @@ def heard_store(store:FeatureStore # as it was opened
         warn_one_line(f'{store.path}: {copies}', stacklevel=3)
     return store
 
+# %% ../nbs/25_data.ipynb #0c003ac2
 def load_store(path:str|Path,         # folder of a feature store
                labels:str|dict=None,  # a label set, or your own (default: six; of own classes all)
                where:str=None         # keep the rows for which this holds: see `keep_where`
@@ -188,8 +193,11 @@ def load_store(path:str|Path,         # folder of a feature store
     if not store.frame.index.is_unique:
         raise CorpusError(f'{path}: two utterances of one name; extract again')
     store = heard_store(store)
-    frame = with_labels(keep_where(store.frame, where) if where else store.frame, labels)
-    asked = dict(labels=own_labels(labels) or labels, where=where)
+    own = own_labels(labels)
+    frame = with_labels(store.frame, labels) if own else store.frame
+    frame = keep_where(frame, where) if where else frame
+    frame = frame if own else with_labels(frame, labels)
+    asked = dict(labels=own or labels, where=where)
     asked = {key: value for key, value in asked.items() if value}
     frame.attrs = {'read': store.frame.attrs.get('read', {}) | asked}
     return Rows(store, store.frame.index.get_indexer(frame.index)), frame

@@ -176,7 +176,9 @@ def _second_opinion(path, error:soundfile.LibsndfileError)->FfmpegSound:
             return FfmpegSound(path)
         except AudioError:
             pass
-    raise AudioError(f'{path}: not readable as audio: {error.error_string}') from error
+    reason = error.error_string.rstrip('.')
+    raise AudioError(f'{path}: not readable as audio: {reason}; '
+                     'convert it to WAV or FLAC, or copy it again') from error
 
 @contextmanager
 def open_sound(path:str|Path # of a recording

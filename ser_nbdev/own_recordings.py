@@ -6,7 +6,7 @@
 __all__ = ['GENDERS', 'FOLDER', 'DECIMAL_COMMA', 'MANIFEST', 'read_folder', 'read_manifest']
 
 # %% ../nbs/14_own_recordings.ipynb #a230ce58
-import os, re
+import os, re, unicodedata
 from pathlib import Path, PureWindowsPath
 import pandas as pd
 from .columnar import read_parquet
@@ -162,12 +162,20 @@ def _path_here(path:str, row:int, table:Path)->str:
     path = path.strip()
     if not path:
         raise CorpusError(f'{table}: row {row} has no path')
+    if not path.isascii():
+        path = _as_letters_here(path, table)
     if os.sep == '/' and '\\' in path and not (table.parent/path).exists():
         if PureWindowsPath(path).drive:
             raise CorpusError(f'{table}: row {row} is on a drive of Windows, {path}; write '
                               "paths from the table's folder on")
         path = path.replace('\\', '/')
     return path
+
+# %% ../nbs/14_own_recordings.ipynb #e37e1e42
+def _as_letters_here(path:str, table:Path)->str:
+    "A path with its accents as the file has them: a Mac writes é as two characters."
+    forms = [path, unicodedata.normalize('NFC', path), unicodedata.normalize('NFD', path)]
+    return next((form for form in forms if (table.parent/form).exists()), path)
 
 # %% ../nbs/14_own_recordings.ipynb #bc344d1f
 MANIFEST = Corpus(

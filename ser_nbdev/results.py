@@ -76,12 +76,15 @@ def look(
    )->pd.DataFrame:     # one row per test utterance: name, ..., attention, vector
     "What a model predicts for each test utterance, where it looked, and its last vector."
     from ser_nbdev.train import normalised
+    from ser_nbdev.bucketing import BucketIterator
     view = normalised(run.config, features, frame, fold)[0]
     inside = _looking_model(run.model())
-    n_parts = -(-len(fold.test)//64)
-    tables = [_looked_at(inside, run, view, frame, rows)
-              for rows in np.array_split(fold.test, n_parts)]
-    return pd.concat(tables, ignore_index=True)
+    # a recording that is much longer than the others comes alone
+    batches = BucketIterator(
+        view, np.zeros(len(frame), int), fold.test, batch_size=64, shuffle=False)
+    tables = [_looked_at(inside, run, view, frame, rows) for rows in batches.plan]
+    names = frame.index[fold.test]
+    return pd.concat(tables).set_index('name').loc[names].reset_index()
 
 # %% ../nbs/04_results.ipynb #113add96
 def _looked_at(inside, run, view, frame, rows):
