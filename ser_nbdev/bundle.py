@@ -11,6 +11,7 @@ import json, zipfile
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
+from .calibration import check_calibration
 from .config import CHOICES
 from .feature_sets import feature_set
 from .frontends import FrontendError
@@ -120,6 +121,16 @@ def _check_cmvns(info, n_models):
                 cmvn, info['features']['n_features']):
             raise ValueError('its normalisation cannot be right')
 
+def _check_calibrations(info, n_models):
+    "Refuse temperatures that cannot be; a bundle need not have any."
+    calibrations = info.get('calibrations', [None]*n_models)
+    if type(calibrations) is not list or len(calibrations) != n_models:
+        raise ValueError('its calibrations cannot be right')
+    for kept in calibrations:
+        if kept is not None:
+            check_calibration(kept)
+
+# %% ../nbs/50_bundle.ipynb #f79c0d12
 def check_description(info:dict,   # what `bundle.json` holds, or the same of a run
                       n_models:int # of the ensemble
                      )->object:    # `FeatureSet`; raises ValueError
@@ -127,6 +138,7 @@ def check_description(info:dict,   # what `bundle.json` holds, or the same of a 
     _check_inputs(info)
     features = check_feature_set(info)
     _check_cmvns(info, n_models)
+    _check_calibrations(info, n_models)
     return features
 
 def _is_valid_cmvn(cmvn, n_features):

@@ -370,6 +370,8 @@ def predict_parser()->ArgumentParser:
     add('--window', type=float, help='of a timeline, s (default: 3)')
     add('--hop', type=float, help='of a timeline, s (default: 1)')
     add('--channel', type=channel_option, default='mix', help=CHANNEL_HELP)
+    add('--adapt', action='store_true',
+        help='take the feature statistics from these recordings, not from those of training')
     add('--features', metavar='MODULE:NAME',
         help='a feature set of your own that the bundle was made with, package.module:name')
     add_encoder_option(parser)
@@ -403,6 +405,6 @@ def ser_predict(argv:list=None # arguments (default: the command line's)
         print('ser_predict:', recognizer.card.brief, file=sys.stderr)
         print('ser_predict: not for', one_line(recognizer.card['not for']), file=sys.stderr)
         failed = score_recordings(recognizer, options.paths, options.form, options.timeline,
-                                  options.windows, options.channel)
+                                  options.windows, options.channel, options.adapt)
     if failed:
         sys.exit(1)

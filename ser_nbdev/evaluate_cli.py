@@ -23,6 +23,9 @@ def evaluate_parser()->ArgumentParser:
     add('--bundle', metavar='FILE',
         help='bundle, or folder of a run (default: the pretrained demonstration)')
     add_corpus_options(parser)
+    add('--adapt', choices=('none', 'corpus', 'speaker'), default='none',
+        help='take the feature statistics from the recordings themselves, of all or of each '
+             'speaker, in place of those of training; uses no labels')
     add('--training', action='store_true',
         help='score recordings that trained the recogniser, too')
     add('--out', metavar='FOLDER',
@@ -62,7 +65,8 @@ def ser_evaluate(argv:list=None # arguments (default: the command line's)
         recognizer = recognizer_of(options.bundle)
         from ser_nbdev.evaluation import evaluate
         import ser_nbdev.evaluation_report # noqa: F401
-        found = evaluate(recognizer, table, name, options.jobs, options.training)
+        found = evaluate(
+            recognizer, table, name, options.jobs, options.training, options.adapt)
         print(json.dumps(found.to_dict(), indent=1) if options.json else found)
         if options.out:
             page = found.write(options.out)

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['FINISHED', 'BESIDE', 'RUN_FILES', 'Run', 'RunError', 'tell_unchecked', 'predictions_fault', 'described_run',
-           'comparable', 'run_differences', 'remove_run', 'write_json', 'write_finished', 'locked_run', 'open_run',
-           'Checkpoint']
+           'comparable', 'run_differences', 'remove_run', 'write_finished', 'locked_run', 'open_run', 'Checkpoint']
 
 # %% ../nbs/36_runs.ipynb #aee8eddb
 import json, shutil, zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+from .calibration import CALIBRATION, calibration_content
 from .config import TrainConfig, cluster
 from .files import (
     SUMS, PrintableError, alone, digest_of, file_digest, one_line, own_folder, read_sums,
@@ -67,7 +67,7 @@ class Run:
 # %% ../nbs/36_runs.ipynb #ced36d52
 FINISHED = ('config.json', 'history.csv', 'predictions.csv',
             'model.weights.h5', 'metrics.json')
-BESIDE = (KNOWN,) # what not every run has
+BESIDE = (KNOWN, CALIBRATION) # what not every run has
 
 class RunError(PrintableError, ValueError):
     "A run whose files are not what its training wrote."
@@ -249,17 +249,30 @@ def model(self:Run)->object: # Keras model, not compiled
             'train again, or get the whole folder') from None
 
 # %% ../nbs/36_runs.ipynb #cb1fce02
+@patch
+def read_beside(self:Run,
+                name:str,     # in `BESIDE`
+                read:Callable # of bytes; raises ValueError
+               )->object:     # what it gives; None where the run has no such file
+    "What not every run has."
+    if not (self.path/name).is_file():
+        return None
+    data = read_bytes(self.path/name, 'arrays')
+    self.check_digest(name, digest_of(data))
+    try:
+        return read(data)
+    except ValueError as e:
+        raise self.fault(str(e)) from None
+
 @patch(as_prop=True)
 def known(self:Run)->np.ndarray|None: # see `known_as`; None: it is not known
     "What the recordings of training and validation are known by."
-    if not (self.path/KNOWN).is_file():
-        return None
-    data = read_bytes(self.path/KNOWN, 'arrays')
-    self.check_digest(KNOWN, digest_of(data))
-    try:
-        return known_content(data)
-    except ValueError as e:
-        raise self.fault(str(e)) from None
+    return self.read_beside(KNOWN, known_content)
+
+@patch(as_prop=True)
+def calibration(self:Run)->dict|None: # see `calibration_of`
+    "A temperature, fitted on the validation rows."
+    return self.read_beside(CALIBRATION, calibration_content)
 
 # %% ../nbs/36_runs.ipynb #de85cb2e
 def described_run(config:TrainConfig, # how to train
@@ -325,12 +338,6 @@ def remove_run(out:Path # folder
         shutil.rmtree(out/name, ignore_errors=True)
 
 # %% ../nbs/36_runs.ipynb #315a2108
-def write_json(path:Path,     # file
-               content:object # what JSON can hold
-              ):
-    "Write a file whole or not at all."
-    write_whole(path, json.dumps(content, indent=1))
-
 def write_finished(out:Path,                 # folder of the run
                    history:pd.DataFrame,     # a row per epoch
                    predictions:pd.DataFrame, # a row per test utterance
@@ -383,7 +390,7 @@ def open_run(out:str|Path,    # folder
     begun = ended or (out/'checkpoint/state.npz').exists()
     if not begun or not (out/'config.json').exists():
         # before the first epoch it may change
-        write_json(out/'config.json', info)
+        write_whole(out/'config.json', json.dumps(info, indent=1))
         return out
     differences = run_differences(Run(out).info, info)
     if differences:

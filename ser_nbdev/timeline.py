@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, pandas as pd, soxr
 from fastcore.basics import patch
+from .adaptation import adapted_to, speech_features
 from .audio import SR, AudioError, check_part, mean_of, used_channels
 from .channels import ChannelSums, channel_choice, mixed_channels
 from ser_nbdev.files import (
@@ -429,12 +430,22 @@ def _write_timelines(recognizer, recordings, folder, windows, complain):
             flush=True)
 
 # %% ../nbs/52_timeline.ipynb #fca408ac
+def _adapted_to_files(recognizer, paths):
+    "The recogniser with the feature statistics of some files; without speech in them, as it is."
+    try:
+        shelf, _ = speech_features(recognizer, list(dict.fromkeys(paths)))
+    except AudioError: # each file will say why
+        return recognizer
+    return adapted_to(recognizer, shelf)
+
+# %% ../nbs/52_timeline.ipynb #cc7252c4
 def score_recordings(recognizer:Recognizer, # or one with the same methods
                      paths:Iterable,        # files, folders of them, or `-` for what is piped in
                      form:str='table',      # what is printed: table, csv or json
                      folder:str=None,       # of timelines, in place of what is printed
                      windows:dict=None,     # `window` and `hop` of a timeline, s
                      channel:str|int='mix', # left, right, mix, each, or a number from 1
+                     adapt:bool=False,      # to the feature statistics of these recordings?
                     )->int:                 # recordings that could not be scored
     "Print a row for each recording, or write a timeline for each."
     with _PipedRecording() as piped:
@@ -442,6 +453,10 @@ def score_recordings(recognizer:Recognizer, # or one with the same methods
         choice = channel_choice(channel)
         recordings = _each_with_channel(
             _recordings_named(paths, piped, complain), choice, complain)
+        if adapt:
+            recordings = list(recordings)
+            recognizer = _adapted_to_files(recognizer, [path for _, path, _ in recordings])
+            recordings = iter(recordings)
         if folder:
             _write_timelines(
                 recognizer, recordings, folder, windows or {}, complain)

@@ -7,7 +7,7 @@ __all__ = ['normalised', 'Batches', 'class_weights_of', 'learning_rate', 'PlanEp
            'everything', 'train']
 
 # %% ../nbs/03_train_multigpu.ipynb #b3c384e6
-import contextlib, shutil
+import contextlib, json, shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .augment import augmented
 from .bucketing import BucketIterator
+from .calibration import CALIBRATION, calibration_of
 from .callbacks import Curves, Progress, StopOnNaN
 from .config import TrainConfig, cluster
 from .data import check_lengths, check_training_data
@@ -324,26 +325,31 @@ def _prediction_table(self:Training, probabilities):
 
 # %% ../nbs/03_train_multigpu.ipynb #eb8f95d8
 @patch
-def _beside(self:Training):
-    "What the run keeps besides: what its recordings are known by."
-    rows = np.concatenate([self.fold.train, self.fold.valid])
-    known = known_rows(self.view, rows)
-    return {} if known is None else {KNOWN: known_bytes(known)}
+def _beside(self:Training, validated):
+    "What the run keeps besides: what its recordings are known by, and a temperature."
+    valid, found = self.fold.valid, {}
+    known = known_rows(self.view, np.concatenate([self.fold.train, valid]))
+    if known is not None:
+        found[KNOWN] = known_bytes(known)
+    if validated is not None:
+        calibration = calibration_of(validated, self.labels[valid], self.frame.speaker.iloc[valid])
+        if calibration:
+            found[CALIBRATION] = json.dumps(calibration, indent=1).encode()
+    return found
 
 @patch
 def finish(self:Training):
     "Score every part and write the run's files; `metrics.json`, last, marks it as finished."
     model, metrics, out = self._final_model(), {}, self.out
-    tested = np.zeros((0, len(self.classes)))
+    parts = {}
     for part in ('train', 'valid', 'test'):
         rows = getattr(self.fold, part)
         if len(rows):
-            found, metrics[part] = self._score_part(model, rows)
-        if part=='test' and len(rows):
-            tested = found
+            parts[part], metrics[part] = self._score_part(model, rows)
+    tested = parts.get('test', np.zeros((0, len(self.classes))))
     history = pd.DataFrame(self.checkpoint.history)
     write_finished(out, history, self._prediction_table(tested),
-                   weight_bytes(model), metrics, self._beside())
+                   weight_bytes(model), metrics, self._beside(parts.get('valid')))
     if cluster()[1]==1:
         shutil.rmtree(out/'checkpoint', ignore_errors=True)
 
