@@ -114,7 +114,7 @@ def noted_recordings(store:FeatureStore # extracted just now, its recordings at 
     seconds = dict(zip(frame.path, [None]*len(frame) if known is None else known))
     notes = of_each_file(lambda path: recording_notes(path, seconds[path]), seconds)
     silent = [(name, 'digital silence, no speech in it')
-              for name, x in zip(frame.index, store) if np.ptp(x, axis=0).max() < .01]
+              for i, name in enumerate(frame.index) if np.ptp(store[i], axis=0).max() < .01]
     return silent + [
         (name, note) for name, path in frame.path.items() for note in notes[path]]
 

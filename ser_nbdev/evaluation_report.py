@@ -8,6 +8,7 @@ __all__ = ['json_numbers', 'table_html']
 # %% ../nbs/56a_evaluation_report.ipynb #761dc37c
 import json
 from pathlib import Path
+from typing import Any
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
@@ -40,7 +41,7 @@ def pictures(self:Evaluation)->dict: # title: PNG, bytes
 
 # %% ../nbs/56a_evaluation_report.ipynb #a4325aa7
 def json_numbers(content:object # of dicts, lists, numbers and texts
-                )->object:      # the same; NaN becomes null, numbers have six digits
+                )->Any:         # the same; NaN becomes null, numbers have six digits
     "What every program can read as JSON."
     if isinstance(content, dict):
         return {str(key): json_numbers(value) for key, value in content.items()}

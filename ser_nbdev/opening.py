@@ -253,6 +253,7 @@ def duration(path:str|Path # of a recording
     finally:
         sound.close()
 
+# %% ../nbs/09_opening.ipynb #c8e1f05d
 def of_each_file(look:Callable, # takes a path
                  paths:Iterable # of recordings
                 )->dict:        # path -> what `look` gives

@@ -10,7 +10,7 @@ __all__ = ['MAX_UTTERANCES', 'MAX_BYTES', 'table_of_index', 'numbered_shard', 'F
 
 # %% ../nbs/24_store.ipynb #de53cbf4
 import hashlib, operator, os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from functools import cached_property, lru_cache, partial
@@ -355,7 +355,7 @@ def joblib_options(jobs:int|None,      # processes; None: as many as it is worth
 # %% ../nbs/24_store.ipynb #5a73e96c
 def finished_shards(tasks:Iterable, # from `joblib.delayed`
                     options:dict    # from `joblib_options`
-                   )->Iterator:     # of what each task gives
+                   )->Generator:    # of what each task gives
     "Yield the shards as they get ready."
     try:
         with joblib.parallel_config(**options):
