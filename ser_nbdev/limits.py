@@ -13,7 +13,7 @@ import bz2, csv, gzip, io, json, lzma, os, stat, zipfile, zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from .files import PrintableError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def read_bytes(path:str|Path, # of a file
 def json_content(data:bytes,     # UTF-8
                  name:object,    # of the file, for the message
                  kind:str='json' # key of `MOST`
-                )->object:       # what it says
+                )->Any:          # what it says
     "JSON of bounded size and depth."
     check_amount(len(data), kind, name)
     check_amount(data.count(b'[') + data.count(b'{'), 'brackets', name)
@@ -110,7 +110,7 @@ def json_content(data:bytes,     # UTF-8
         raise LimitError(f'{name}: brackets within brackets, too many of them') from None
 
 def read_json(path:str|Path # of a file
-             )->object:     # what it says
+             )->Any:        # what it says
     "The content of a JSON file."
     return json_content(read_bytes(path, 'json'), path)
 
