@@ -182,14 +182,11 @@ def groups_of(pairs:list, # of positions
               n:int       # how many there are
              )->list[list]: # positions, sorted
     "What hangs together."
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    if not pairs:
-        return []
-    i, j = np.array(pairs).T
-    _, group = connected_components(coo_array((np.ones(len(i)), (i, j)), (n, n)), directed=False)
-    rows = pd.Series(range(n)).groupby(group).apply(list)
-    return sorted(found for found in rows if len(found) > 1)
+    from scipy.cluster.hierarchy import DisjointSet
+    groups = DisjointSet(range(n))
+    for i, j in pairs:
+        groups.merge(i, j)
+    return sorted(sorted(group) for group in groups.subsets() if len(group) > 1)
 
 # %% ../nbs/10b_copies.ipynb #96975766
 def find_copies(sounds:list,  # a `Sound` for each recording; None: not known
