@@ -7,7 +7,7 @@ __all__ = ['CHANNEL_HELP', 'corpora_parser', 'reading_options', 'ser_corpora', '
            'ser_features', 'yes_or_no', 'number_or_all', 'recipe_name', 'add_config_options', 'train_parser',
            'options_config', 'run_folder', 'options_data', 'options_fold', 'restart_process', 'train_or_lose',
            'ser_train', 'compare_parser', 'ser_compare', 'channel_option', 'predict_parser', 'predict_options',
-           'ser_predict']
+           'recognizer_of', 'ser_predict']
 
 # %% ../nbs/55_cli.ipynb #705e6f8a
 import os, sys, time, warnings
@@ -352,10 +352,8 @@ def predict_parser()->ArgumentParser:
         epilog='Exit status: 0 all scored, 1 some recordings could not be scored, '
                '2 nothing was done. A recording without speech is scored: it has no label.')
     add = parser.add_argument
-    add(
-        'paths', nargs='+', metavar='PATH',
-        help='recordings, folders of them, or - for a recording on standard input'
-    )
+    add('paths', nargs='+', metavar='PATH',
+        help='recordings, folders of them, or - for a recording on standard input')
     add('--bundle', metavar='FILE',
         help='bundle, or folder of a run (default: the pretrained demonstration)')
     form = parser.add_mutually_exclusive_group()
@@ -391,17 +389,23 @@ def predict_options(argv:list # arguments; None: the command line's
         parser.error('an empty name; the current folder is .')
     return options
 
+# %% ../nbs/55_cli.ipynb #2fd0b8a6
+def recognizer_of(bundle:str|None # file, or folder of a run; None: the pretrained one
+                 )->object:       # a `Recognizer`
+    "Open a bundle, or a run."
+    from ser_nbdev.recognizer import Recognizer
+    is_run = bundle and (Path(bundle)/'config.json').exists()
+    return (Recognizer.from_run if is_run else Recognizer.load)(bundle)
+
 def ser_predict(argv:list=None # arguments (default: the command line's)
                ):
     "Console script: score recordings."
     options = predict_options(argv)
     with console('ser_predict', then=''):
         from ser_nbdev.files import one_line
-        from ser_nbdev.recognizer import Recognizer
         from ser_nbdev.timeline import score_recordings
         known_features(vars(options))
-        is_run = options.bundle and (Path(options.bundle)/'config.json').exists()
-        recognizer = (Recognizer.from_run if is_run else Recognizer.load)(options.bundle)
+        recognizer = recognizer_of(options.bundle)
         print('ser_predict:', recognizer.card.brief, file=sys.stderr)
         print('ser_predict: not for', one_line(recognizer.card['not for']), file=sys.stderr)
         failed = score_recordings(recognizer, options.paths, options.form, options.timeline,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FRAME', 'AROUND', 'STEP', 'MOMENTS', 'APART', 'ALIKE', 'SAME', 'COMMON', 'LOOK', 'SAME_AUDIO', 'low_band',
-           'digest_of', 'smoothed', 'power_curves', 'loud_moments', 'landmarks', 'Sound', 'sound_of', 'outlines',
+           'samples_digest', 'smoothed', 'power_curves', 'loud_moments', 'landmarks', 'Sound', 'sound_of', 'outlines',
            'likely_pairs', 'best_lag', 'correlation_at', 'likeness', 'equal_pairs', 'groups_of', 'find_copies',
            'with_copies', 'copy_groups', 'copies_in_words']
 
@@ -24,8 +24,8 @@ def low_band(y:np.ndarray  # waveform at 16 kHz, `(n_samples,)`
     "Sums of four samples: what lies below 2 kHz, and some of the rest."
     return sum(y[:len(y)//FRAME*FRAME].reshape(-1, 4).T)
 
-def digest_of(low:np.ndarray # from `low_band`
-             )->str:         # hexadecimal; empty for digital silence
+def samples_digest(low:np.ndarray # from `low_band`
+                  )->str:         # hexadecimal; empty for digital silence
     "A hash of the samples, summed by fours."
     if not low.any():
         return ''
@@ -91,7 +91,7 @@ def sound_of(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
             )->Sound:
     "What a recording is known by."
     low = low_band(y)
-    digest = digest_of(low)
+    digest = samples_digest(low)
     return Sound(digest, landmarks(low).tobytes() if digest else b'')
 
 # %% ../nbs/10b_copies.ipynb #03ecb771

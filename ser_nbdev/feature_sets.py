@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VOICE_COLUMNS', 'BUILT_IN', 'LLD', 'LLD_SEMITONES', 'FEATURE_SETS', 'MAKERS', 'SUM_MAKER', 'PIECE', 'HALO', 'lld',
-           'band_ratio', 'spectral_shape', 'lld43', 'FeatureSet', 'function_name', 'digest_of', 'mfcc20',
+           'band_ratio', 'spectral_shape', 'lld43', 'FeatureSet', 'function_name', 'facts_digest', 'mfcc20',
            'with_derivatives', 'made_set', 'feature_set', 'add_feature_set', 'feature_names', 'keep_freed_memory',
            'extract_in_pieces', 'waveform_at_16k', 'extract']
 
@@ -115,7 +115,7 @@ class FeatureSet:
             self.name, self.version, list(self.columns), SR, HOP, WIN, N_FFT]
         if self.compute not in BUILT_IN:
             facts.append(function_name(self.compute))
-        return digest_of(facts)
+        return facts_digest(facts)
 
     def matrix(self,
                y:np.ndarray  # waveform at 16 kHz, float32 `(n_samples,)`
@@ -129,8 +129,8 @@ def function_name(compute:Callable # a function, or an object that is called
     "What stands for a function in a fingerprint."
     return getattr(compute, '__qualname__', type(compute).__qualname__)
 
-def digest_of(facts:list # what JSON can hold
-             )->str:     # 16 hexadecimal digits
+def facts_digest(facts:list # what JSON can hold
+                )->str:     # 16 hexadecimal digits
     "A hash of facts."
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 

@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from .audio import SR
 from .files import PrintableError, shortened
 from .feature_sets import (
-    FeatureSet, add_feature_set, digest_of, feature_set, function_name)
+    FeatureSet, add_feature_set, facts_digest, feature_set, function_name)
 
 # %% ../nbs/22a_frontends.ipynb #d4763f9f
 class FrontendError(PrintableError, RuntimeError):
@@ -54,7 +54,7 @@ class Frontend(FeatureSet):
         "Stands for all of it, and for the function's name."
         times = self.frame_step, self.first_frame
         pieces = self.longest, self.overlap, self.shortest
-        return digest_of(
+        return facts_digest(
             [
                 self.name, self.version, list(self.columns), SR,
                 *map(float, times + pieces), self.identity,

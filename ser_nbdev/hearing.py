@@ -10,12 +10,14 @@ __all__ = ['LONGEST', 'AT_ONCE', 'waveform_features', 'Heard', 'pitch_in', 'hear
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 import joblib
 import numpy as np
+from tqdm.auto import tqdm
 from .audio import SR, AudioError, load_audio, read_recording
 from .copies import Sound, sound_of
 from .feature_sets import FeatureSet, extract, waveform_at_16k
@@ -134,8 +136,12 @@ def listen_to_each(features:FeatureSet,  # to compute
     options = joblib_options(jobs, 'loky', None, size)
     groups = [recordings[i:i+AT_ONCE] for i in range(0, len(recordings), AT_ONCE)]
     tasks = (joblib.delayed(listen_to_some)(features, group) for group in groups)
-    for group in finished_shards(tasks, options):
-        yield from group
+    # no bar where nobody looks
+    bar = tqdm(total=len(recordings), unit=' recordings', leave=False, disable=None)
+    with closing(finished_shards(tasks, options)) as heard, bar:
+        for group in heard:
+            yield from group
+            bar.update(len(group))
 
 # %% ../nbs/50c_hearing.ipynb #9c8652d2
 class Shelf:
