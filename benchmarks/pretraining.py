@@ -162,6 +162,7 @@ def make_cost(task):
     import tempfile
     from ser_nbdev.audio import load_audio
     from ser_nbdev.feature_sets import extract, feature_set
+    from ser_nbdev.runs import Run
     from ser_nbdev.train import train
     rows = []
     frame = task.store('pretrained').frame
@@ -173,15 +174,15 @@ def make_cost(task):
         extract(waves[0], features=features)
         computing = processor_seconds(lambda: [extract(y, features=features) for y in waves])
         with tempfile.TemporaryDirectory() as folder:
-            def once(): train(config, store, store.frame, task.folds[0], f'{folder}/run')
-            training = processor_seconds(once)
-        run = next(task.runs('look' if system != 'mfcc20' else 'mfcc', [
-            (system, {}, task.folds[0])]))[-1]
+            out = f'{folder}/run'
+            training = processor_seconds(
+                lambda: train(config, store, store.frame, task.folds[0], out))
+            parameters = Run(out).model().count_params()
         rows.append(dict(
             system=system, features=config.features, hours=seconds/3600,
             extraction_s=computing, training_s=training,
             feature_bytes=int(store.lengths.sum())*len(features.columns)*4,
-            parameters=run.model().count_params()))
+            parameters=parameters))
     pd.DataFrame(rows).round(2).to_csv(task.out/'cost.csv', index=False)
 
 PARTS = dict(mfcc=make_mfcc, dropout=make_dropout, curves=make_curves, sizes=make_sizes,
