@@ -2,7 +2,7 @@
 
     python benchmarks/pretrain.py [--root ../shared/corpora/emodb] [--recipe modern]
                                   [--members 1] [--out ser_nbdev/emodb.ser] [--work FOLDER]
-    python benchmarks/pretrain.py --recipe pretrained --bits 10 --out ser_nbdev/whisper.ser
+    python benchmarks/pretrain.py --recipe pretrained --bits 8 --out ser_nbdev/whisper.ser
 """
 import argparse
 import tempfile
