@@ -61,6 +61,7 @@ def power_curves(low:np.ndarray # from `low_band`
     pair = [x.reshape(-1, FRAME//4) for x in (low, changes)]
     return np.array([np.einsum('ij,ij->i', x, x) for x in pair])
 
+# %% ../nbs/10b_copies.ipynb #524429b6
 def loud_moments(power:np.ndarray, # `(n_frames,)`
                  starts=(0,)       # frames where one recording ends and the next begins
                 )->tuple:          # frames and whose they are: two arrays, each one's loudest first
@@ -117,12 +118,19 @@ def trace_of(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
     low = low_band(y)
     return Trace(samples_digest(low), power_curves(low))
 
-def sounds_of(traces:list # of `Trace`
-             )->list:     # of `Sound`
+def sounds_of(traces:list # `Trace` of recordings, or what they are known by already
+             )->list:     # of `Sound`; None where there was none
     "What recordings are known by; a hundred at a time are quicker than one by one."
-    marks = landmarks([trace.power for trace in traces])
-    return [Sound(trace.digest, found.tobytes() if trace.digest else b'')
-            for trace, found in zip(traces, marks)]
+    new = [trace for trace in traces if isinstance(trace, Trace)]
+    marks = iter(landmarks([trace.power for trace in new]))
+    return [_sound(x, next(marks)) if isinstance(x, Trace) else x for x in traces]
+
+def _sound(trace:Trace, marks:np.ndarray)->Sound:
+    return Sound(trace.digest, marks.tobytes() if _tells_enough(trace) else b'')
+
+def _tells_enough(trace:Trace)->bool:
+    "Whether a recording has a shape of its own: that of a short noise is like all others."
+    return bool(trace.digest) and trace.power.shape[1] >= REACH
 
 def sound_of(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
             )->Sound:

@@ -38,6 +38,7 @@ def _samples_between(sound, start:float, end:float)->np.ndarray: # `(n_samples, 
     samples = _joined_blocks(_blocks_after(before, blocks), sound.channels)
     return samples if np.isinf(end) else samples[:round((end - start)*rate)]
 
+# %% ../nbs/15a_listening.ipynb #662a917f
 def _blocks_after(n:int, blocks)->Iterator:
     "Blocks without their first `n` samples."
     for block in blocks:
@@ -78,10 +79,8 @@ def listen_to_each(parts:Iterable # of (path, start, end)
 
 def _with_sounds(batch:list)->list:
     "What is told of recordings, with a `Sound` in place of a `Trace`."
-    known = [told for told in batch if 'sound' in told]
-    for told, sound in zip(known, sounds_of([told['sound'] for told in known])):
-        told['sound'] = sound
-    return batch
+    sounds = sounds_of([told.get('sound') for told in batch])
+    return [told | dict(sound=sound) if sound else told for told, sound in zip(batch, sounds)]
 
 # %% ../nbs/15a_listening.ipynb #0d04ac9f
 def _decoded_part(path:str, start:float, end:float)->dict:
@@ -131,6 +130,7 @@ def _heard_in(samples:np.ndarray, # `(n_samples, n_channels)`
     clipped = peak >= FULL_SCALE and _is_clipped(samples)
     return dict(sound=trace, clipped=clipped, silent=not loudest > 1e-3, channels=notes)
 
+# %% ../nbs/15a_listening.ipynb #9bc039c8
 def _peak_of(samples:np.ndarray)->float:
     "The largest absolute value."
     return max(samples.max(), -samples.min())
