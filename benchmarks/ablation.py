@@ -1,4 +1,4 @@
-"""What each part of the modern recipe gives, on development speakers alone.
+"""What each part of a recipe gives, on development speakers alone.
 
 They are the first half of the corpus' speakers by name, each tested once while the others of that
 half train. The other half is neither read nor normalised with. One line per arm is printed and
@@ -6,6 +6,8 @@ added to the CSV.
 
     python benchmarks/ablation.py --root CORPUS [--corpus emodb, or demo without a root] [--seeds 2]
         [--normalise speaker] [--arms modern without_mix]
+    python benchmarks/ablation.py --recipe pretrained --corpus ravdess --root CORPUS --labels all
+        --folds 6 [--csv nbs/runs/ablation/arms_pretrained.csv]
 """
 import argparse
 import json
@@ -39,38 +41,58 @@ ARMS = dict(
     twice_the_epochs=dict(epochs=40),
     early_stopping=dict(join_validation=False, patience=5, weight_average=0.))
 
-def configuration(arm):
+PRETRAINED = dict(
+    pretrained={},
+    epochs_60=dict(epochs=60),
+    epochs_40=dict(epochs=40),
+    epochs_30=dict(epochs=30),
+    stack_2=dict(stack=2),
+    stack_4=dict(stack=4),
+    stack_4_epochs_30=dict(stack=4, epochs=30),
+    stack_4_epochs_20=dict(stack=4, epochs=20),
+    batch_64=dict(batch_size=64),
+    with_mix=dict(mix=.4),
+    without_shortcut=dict(shortcut=False),
+    without_functionals=dict(functionals=0),
+    without_dropout=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.))
+
+def configuration(recipe, arm):
     "The settings of an arm."
     if arm == 'quick':
         return TrainConfig.recipe('quick', join_validation=True)
-    return TrainConfig.modern(**ARMS[arm])
+    arms = PRETRAINED if recipe == 'pretrained' else ARMS
+    return TrainConfig.recipe(recipe, **arms[arm])
 
-def development_predictions(config, corpus, root, work, arm):
+def development_predictions(config, options, arm):
     "Test predictions of all development folds, and the class names."
     from ser_nbdev.train import train
-    reader, root = corpus_root(corpus, root)
-    store, frame = load_features(reader, root, config.features, work/f'{corpus}-{config.features}')
+    work = Path(options.work)
+    reader, root = corpus_root(options.corpus, options.root)
+    store, frame = load_features(reader, root, config.features,
+                                 work/f'{options.corpus}-{config.features}', options.labels)
     speakers = sorted(set(frame.speaker))
     rows = np.flatnonzero(frame.speaker.isin(speakers[:len(speakers)//2]))
     some, features = frame.iloc[rows], Rows(store, rows)
     runs = []
-    for fold in folds(some):
-        out = work/f'{arm}-{config.normalise}-{folder_name(fold.name)}-{config.random_seed}'
+    for fold in folds(some, k=options.folds):
+        name = f'{arm}-{config.normalise}-{folder_name(fold.name)}-{config.random_seed}'
+        out = work/f'runs-{options.corpus}'/name
         runs.append(train(config, features, some, fold, out))
     return pd.concat([run.predictions for run in runs]), runs[0].classes
 
 def arm_row(arm, options):
     "UAR and cross-entropy of an arm, over its seeds."
-    config = replace(configuration(arm), normalise=options.normalise)
+    config = replace(configuration(options.recipe, arm), normalise=options.normalise)
     uars, nlls = [], []
     for seed in range(options.seeds):
-        table, classes = development_predictions(replace(config, random_seed=seed), options.corpus,
-                                                 options.root, Path(options.work), arm)
+        config = replace(config, random_seed=seed)
+        table, classes = development_predictions(config, options, arm)
         uars.append(uar(table.truth, most_probable(table, classes)))
         labels = table.truth.map(classes.index).to_numpy()
         nlls.append(cross_entropy(table[classes].to_numpy().clip(1e-9), labels))
-    modern = asdict(TrainConfig.modern(normalise=options.normalise))
-    changes = {name: value for name, value in asdict(config).items() if value != modern[name]}
+    recipe = asdict(TrainConfig.recipe(options.recipe, normalise=options.normalise))
+    recipe['random_seed'] = config.random_seed
+    changes = {name: value for name, value in asdict(config).items() if value != recipe[name]}
     return dict(corpus=options.corpus, normalise=options.normalise, arm=arm, seeds=options.seeds,
                 UAR=round(float(np.mean(uars)), 4), UAR_sd=round(float(np.std(uars)), 4),
                 NLL=round(float(np.mean(nlls)), 4), changes=json.dumps(changes))
@@ -80,12 +102,15 @@ def parser():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
-    arms = ['quick', *ARMS]
     add('--corpus', default='emodb', help='demo, or a corpus that ser_corpora lists')
     add('--root', help='its folder')
     add('--seeds', type=int, default=2, help='random seeds in each arm')
     add('--normalise', default='global', help='statistics of the features: global or speaker')
-    add('--arms', nargs='*', default=arms, choices=arms, help='which arms (default: all)')
+    add('--recipe', default='modern', choices=('modern', 'pretrained'), help='whose parts')
+    add('--labels', help='label set (default: six)')
+    add('--folds', type=int, help='number of folds (default: one for each speaker)')
+    add('--arms', nargs='*', choices=['quick', *ARMS, *PRETRAINED],
+        help='which arms (default: all of the recipe)')
     add('--work', default='ser_runs/ablation', help='folder of the runs')
     add('--csv', default='nbs/runs/ablation/arms.csv', help='table that gets a line per arm')
     return p
@@ -94,7 +119,8 @@ def main():
     options = parser().parse_args()
     out = Path(options.csv)
     with console('ablation'):
-        for arm in options.arms:
+        arms = PRETRAINED if options.recipe == 'pretrained' else ['quick', *ARMS]
+        for arm in options.arms or arms:
             row = arm_row(arm, options)
             print(row, flush=True)
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,21 +1,26 @@
 """Accuracy against the usual tools, on the same recordings, labels and folds.
 
-openSMILE's functionals with a linear SVM stand against the modern recipe.
+openSMILE's functionals with a linear SVM stand against the modern recipe, mean and deviation of
+Whisper's frames with the same SVM against the recipe `pretrained`.
 
     pip install opensmile scikit-learn
     python benchmarks/accuracy.py --corpus emodb --root CORPUS [--labels six] [--seeds 5]
+    pip install 'ser_nbdev[whisper]'
+    python benchmarks/accuracy.py --corpus emodb --root CORPUS --labels six --recipe pretrained
 
 No test speaker is used to choose anything: the SVM's C is found on speakers of the training rows,
 and the recipe is the same for every fold and corpus. Both train on all rows that are not tested.
 `global` statistics come from the training rows, `speaker` takes each speaker's own (for test
 speakers, their recordings without labels). Stopped, the same command goes on;
-nbs/runs/accuracy-CORPUS gets every prediction, and the table. `--only table` makes the table anew
-from the predictions that are there.
+nbs/runs/accuracy-CORPUS gets every prediction after each seed, and the table. `--only table` makes
+the table anew from the predictions that are there. The first half of the speakers, by name, chose
+the recipes (benchmarks/ablation.py): the table's second part has the others alone.
 """
 import argparse
 import hashlib
 import json
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 import joblib
@@ -38,6 +43,8 @@ from ser_nbdev.store import extract_corpus
 
 SETS = ('IS09', 'eGeMAPSv02', 'ComParE_2016')
 NORMALISE = ('global', 'speaker')
+RECIPES = ('modern', 'pretrained')
+WHISPER = 'Whisper base' # its frames' statistics
 CS = 10.**np.arange(-5, 1) # of the SVM
 
 def kept(path, make):
@@ -56,7 +63,7 @@ def read_task(options, work):
     name, root = corpus_root(options.corpus, options.root)
     frame = read_corpus(name, root, **reader_options(name, options.speaker))
     frame = relabel(frame, LABEL_SETS[options.labels])
-    features = TrainConfig.modern().features
+    features = TrainConfig.recipe(options.recipe).features
     store = extract_corpus(frame[frame.duration.notna()], features, work/f'features-{features}')
     by = usual_split(name)
     return store, folds(store.frame, by=by, k=options.folds)
@@ -98,6 +105,22 @@ def functionals(frame, which, jobs):
             bar.update(len(part))
     return pd.concat(parts).set_index(frame.index).fillna(0).astype(np.float32)
 
+def whisper_statistics(store):
+    "Mean and standard deviation of Whisper's columns, a row per utterance."
+    columns = [i for i, name in enumerate(store.columns) if name.startswith('whisper')]
+    rows = []
+    for i in tqdm(range(len(store)), desc='statistics', unit='recording', leave=False):
+        x = np.asarray(store[i])[:, columns]
+        rows.append(np.concatenate([x.mean(0), x.std(0)]))
+    names = [f'{what}{i}' for what in ('mean', 'std') for i in range(len(columns))]
+    return pd.DataFrame(np.stack(rows), index=store.frame.index, columns=names)
+
+def svm_inputs(store, options):
+    "What the SVMs read: name and function of each table."
+    if options.recipe == 'pretrained':
+        return {WHISPER: lambda: whisper_statistics(store)}
+    return {which: partial(functionals, store.frame, which, options.jobs) for which in SETS}
+
 def scaled(x, speakers, train, normalise):
     "Zero mean, unit standard deviation: of the training rows, or of each speaker's."
     groups = [(np.ones(len(x), bool), train)]
@@ -129,8 +152,8 @@ def svm(x, frame, fold, normalise):
 def run_svms(store, made, options, work, out):
     "All feature sets and normalisations."
     frame = store.frame
-    for which in SETS:
-        x = kept(work/f'{which}.parquet', lambda: functionals(frame, which, options.jobs))
+    for which, make in svm_inputs(store, options).items():
+        x = kept(work/f'{which}.parquet', make)
         for normalise in NORMALISE:
             parts = []
             bar = tqdm(made, desc=f'SVM, {which}, {normalise}', unit='fold', leave=False)
@@ -142,31 +165,46 @@ def run_svms(store, made, options, work, out):
 
 # ---- our recipe
 
-def model_predictions(store, made, normalise, options, work):
-    "Predictions of all folds and seeds, with probabilities."
+def model_predictions(store, made, seed, options, work):
+    "Predictions of all folds with one seed, with probabilities, for each normalisation."
     from ser_nbdev.parallel import train_all
     tasks = []
-    for fold in made:
-        for seed in range(options.seeds):
-            config = TrainConfig.modern(normalise=normalise, random_seed=seed)
-            tasks.append((config, fold, work/f'modern-{normalise}-{folder_name(fold.name)}-{seed}'))
-    runs = train_all(tasks, store, store.frame, options.jobs)
-    tables = [run.predictions.assign(fold=fold.name, seed=config.random_seed)
-              for run, (config, fold, _) in zip(runs, tasks)]
-    return pd.concat(tables, ignore_index=True)
+    for normalise in NORMALISE:
+        for fold in made:
+            config = TrainConfig.recipe(options.recipe, normalise=normalise, random_seed=seed)
+            name = f'{options.recipe}-{normalise}-{folder_name(fold.name)}-{seed}'
+            tasks.append((config, fold, work/name))
+    found = {normalise: [] for normalise in NORMALISE}
+    for run, (config, fold, _) in zip(train_all(tasks, store, store.frame, options.jobs), tasks):
+        found[config.normalise].append(run.predictions.assign(fold=fold.name, seed=seed))
+    return {normalise: pd.concat(tables) for normalise, tables in found.items()}
 
 def run_models(store, made, options, work, out):
-    "Both normalisations."
-    for normalise in NORMALISE:
-        table = model_predictions(store, made, normalise, options, work)
-        doubles = table.select_dtypes('float64').columns
-        table = table.astype(dict.fromkeys(doubles, 'float32'))
-        table.to_parquet(out/f'modern-{normalise}.parquet')
+    "All seeds; the predictions so far are written after each of them."
+    so_far = {normalise: [] for normalise in NORMALISE}
+    for seed in range(options.seeds):
+        for normalise, table in model_predictions(store, made, seed, options, work).items():
+            so_far[normalise].append(table)
+            path = out/f'{options.recipe}-{normalise}.parquet'
+            if seeds_in(path) <= seed + 1:
+                write_predictions(pd.concat(so_far[normalise]), made, path)
+
+def write_predictions(table, made, path):
+    "Sorted by fold and seed, in single precision."
+    order = {fold.name: i for i, fold in enumerate(made)}
+    table = table.assign(i=table.fold.map(order)).sort_values(['i', 'seed'], kind='stable')
+    table = table.drop(columns='i').reset_index(drop=True)
+    doubles = table.select_dtypes('float64').columns
+    table.astype(dict.fromkeys(doubles, 'float32')).to_parquet(path)
+
+def seeds_in(path):
+    "How many seeds a table of predictions holds; 0 without one."
+    return pd.read_parquet(path, columns=['seed']).seed.nunique() if path.exists() else 0
 
 def check_seeds(out, options):
     "Refuse to replace a table of more seeds."
-    for path in out.glob('modern-*.parquet'):
-        n = pd.read_parquet(path).seed.nunique()
+    for path in out.glob(f'{options.recipe}-*.parquet'):
+        n = seeds_in(path)
         if n > options.seeds:
             raise CorpusError(f'{path} holds {n} seeds, and would be replaced by {options.seeds}; '
                               f'give --seeds {n}, or another --out')
@@ -176,19 +214,24 @@ def check_seeds(out, options):
 def systems(out, normalise):
     "The predictions of every system, by its name in the table."
     found = {}
-    for which in SETS:
+    for which in (*SETS, WHISPER):
         path = out/f'svm-{which}-{normalise}.parquet'
         if path.exists():
             table = pd.read_parquet(path)
             found[f'{which}, linear SVM'] = table.rename(columns=dict(said='predicted')) # as in 0.1
-    path = out/f'modern-{normalise}.parquet'
-    if path.exists():
-        table = pd.read_parquet(path)
-        classes, seeds = sorted(set(table.truth)), table.seed.nunique()
-        single = table.assign(predicted=most_probable(table, classes))
-        found[f'modern, one model (mean of {seeds})'] = single
-        if seeds > 1:
-            found[f'modern, ensemble of {seeds}'] = ensemble(table, classes)
+    for recipe in RECIPES:
+        path = out/f'{recipe}-{normalise}.parquet'
+        if path.exists():
+            found |= recipe_systems(recipe, pd.read_parquet(path))
+    return found
+
+def recipe_systems(recipe, table):
+    "A single model, and all seeds together."
+    classes, seeds = sorted(set(table.truth)), table.seed.nunique()
+    single = table.assign(predicted=most_probable(table, classes))
+    found = {f'{recipe}, one model (mean of {seeds})': single}
+    if seeds > 1:
+        found[f'{recipe}, ensemble of {seeds}'] = ensemble(table, classes)
     return found
 
 def table_row(system, normalise, predictions):
@@ -200,22 +243,41 @@ def table_row(system, normalise, predictions):
 
 def difference_text(ours, theirs):
     "The difference of two UARs with its interval, and without the latter for one seed."
+    if 'seed' in ours and 'seed' in theirs and set(ours.seed) != set(theirs.seed):
+        return '' # as long as one of them is still training
     d = paired_test(ours, theirs)
     return with_interval(d['difference'], d['low'], d['high'], '+')
 
-def make_table(out):
-    "The table of all that is there; its last column compares the last of ours with each row."
+def compared_rows(found, normalise):
+    "A line for each system; the last columns compare one model and the ensemble with it."
     rows = []
+    ours = {name: p for name, p in list(found.items())[-2:] if name.startswith(RECIPES)}
+    for system, predictions in found.items():
+        row = table_row(system, normalise, predictions)
+        for best, predicted in ours.items():
+            same = predictions is predicted
+            row[f'{best}, minus this'] = '–' if same else difference_text(predicted, predictions)
+        rows.append(row)
+    return rows
+
+def later_speakers(found):
+    "The predictions for the second half of the speakers, by name."
+    speakers = sorted(set(next(iter(found.values())).speaker))
+    later = speakers[len(speakers)//2:]
+    return {system: table[table.speaker.isin(later)] for system, table in found.items()}
+
+def make_table(out):
+    "All that is there, for all speakers and for those who chose nothing."
+    rows, later_rows, later = [], [], []
     for normalise in NORMALISE:
         found = systems(out, normalise)
-        for system, predictions in found.items():
-            row = table_row(system, normalise, predictions)
-            best, ours = list(found.items())[-1]
-            if best.startswith('modern'):
-                same = predictions is ours
-                row[f'{best}, minus this'] = '–' if same else difference_text(ours, predictions)
-            rows.append(row)
-    return markdown_table(pd.DataFrame(rows).fillna('')) + '\n'
+        if found:
+            some = later_speakers(found)
+            later = sorted(set(next(iter(some.values())).speaker))
+            rows += compared_rows(found, normalise)
+            later_rows += compared_rows(some, normalise)
+    parts = [markdown_table(pd.DataFrame(part).fillna('')) for part in (rows, later_rows)]
+    return f'\n\nSpeakers {", ".join(later)} alone, who chose nothing:\n\n'.join(parts) + '\n'
 
 # ---- the program
 
@@ -237,7 +299,8 @@ def run(options):
     "Check the options, compare, write the table."
     work = Path(options.work or f'ser_runs/accuracy-{options.corpus}')
     out = Path(options.out or f'nbs/runs/accuracy-{options.corpus}')
-    missing = [module for module in ('opensmile', 'sklearn') if find_spec(module) is None]
+    needed = ['sklearn'] if options.recipe == 'pretrained' else ['opensmile', 'sklearn']
+    missing = [module for module in needed if find_spec(module) is None]
     if missing and options.only in (None, 'svm'):
         raise CorpusError(f'{" and ".join(missing)} missing; pip install opensmile scikit-learn, '
                           'or give --only model')
@@ -263,6 +326,7 @@ def parser():
     add('--folds', type=int,
         help='number of folds, 3 or more (default: one per speaker; iemocap and demo: session)')
     add('--seeds', type=int, default=5, help='models of the ensemble')
+    add('--recipe', default='modern', choices=RECIPES, help='ours; it decides the peers as well')
     add('--only', choices=('svm', 'model', 'table'), help='one part alone')
     add('--jobs', type=int, default=2,
         help='models that train side by side (1 with a GPU); openSMILE runs in 2 processes or more')

@@ -173,8 +173,8 @@ RECIPES = dict(
         layer_dropout=.3, functionals=512, centred=True, mix=.4,
         weight_average=.99, join_validation=True),
     pretrained = dict(
-        features='lld43+whisper_base_40ms', stack=2, shortcut=True,
-        batch_size=32, epochs=60, learning_rate=2e-3,
+        features='lld43+whisper_base_40ms', stack=4, shortcut=True,
+        batch_size=32, epochs=30, learning_rate=2e-3,
         schedule='cosine', clip_norm=1., class_weights=True,
         dropout_rate=.5, input_dropout=.2, layer_dropout=.3,
         functionals=512, weight_average=.99, join_validation=True))

@@ -21,7 +21,7 @@ from .iemocap import IEMOCAP
 from .labels import (
     EMOTIONS, FOUR, LABEL_SETS, SIX, CorpusError, emotion_name, emotion_palette,
     in_vocabulary_order, own_labels, relabel)
-from .listening import listen_to
+from .listening import listen_to, listen_to_each
 from .own_recordings import FOLDER, MANIFEST
 from .parts import recordings_of, times_of
 from .reading import Corpus, audio_files, corpus_table, other_files
@@ -221,9 +221,10 @@ def validate(name:str,        # key in `CORPORA`
 def _listen_to_all(df:pd.DataFrame)->dict:
     "What `listen_to` tells of each row."
     from tqdm.auto import tqdm
-    bar = tqdm(zip(df.index, df.path, times_of(df)), total=len(df), leave=False,
+    parts = [(path, *times) for path, times in zip(df.path, times_of(df))]
+    bar = tqdm(listen_to_each(parts), total=len(df), leave=False,
                desc='listening', disable=bool(os.environ.get('TQDM_DISABLE')))
-    return {name: listen_to(path, *times) for name, path, times in bar}
+    return dict(zip(df.index, bar))
 
 def _unreadable_headers(df:pd.DataFrame)->dict:
     "Rows without a duration, and why."

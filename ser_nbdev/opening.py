@@ -138,10 +138,11 @@ def _through_ffmpeg(path, kind:str)->FfmpegSound:
     raise AudioError(f'{path}: {kind}, which libsndfile does not read; '
                      f'{FFMPEG_REMEDY}') from FileNotFoundError('ffmpeg')
 
-def opened_sound(path:str|Path # of a recording
+def opened_sound(path:str|Path,  # of a recording
+                 head:bytes=None # its first bytes, where they are at hand
                 )->SndfileSound|FfmpegSound: # to be closed
     "A recording, opened by whoever reads it; `AudioError` says what else it is."
-    head = first_bytes(path)
+    head = head or first_bytes(path)
     other = no_sound_kind(head)
     if other:
         raise AudioError(f'{path}: {other}')
@@ -240,9 +241,10 @@ def duration(path:str|Path # of a recording
             )->float:      # seconds; NaN where the file is missing or no audio
     "Duration from the file's header, or counted by ffmpeg."
     try:
-        if ffmpeg_kind(first_bytes(path)):
+        head = first_bytes(path)
+        if ffmpeg_kind(head):
             return ffmpeg_seconds(path)
-        sound = opened_sound(path)
+        sound = opened_sound(path, head)
     except (AudioError, OSError, ValueError):
         return np.nan
     try:

@@ -10,7 +10,7 @@ __all__ = ['BEYOND', 'MAY_SHARE', 'IN_DIALOGUE', 'BOUNDS', 'LENGTHS', 'CHANNELS'
 # %% ../nbs/10a_parts.ipynb #d4c8e50b
 import re
 from collections.abc import Iterable, Iterator
-from os.path import abspath, normpath
+from os.path import abspath
 from pathlib import Path
 import numpy as np, pandas as pd
 from .files import warn_one_line
@@ -125,20 +125,20 @@ def _beyond_in_words(df, rows, seconds, where)->str:
 # %% ../nbs/10a_parts.ipynb #4f3a79d5
 def file_key(path)->str:
     "One text for all ways to write a path."
-    return normpath(abspath(path))
+    return abspath(path)
 
 def check_one_label(df:pd.DataFrame, # a table with `path` and `label`
                     where='table'    # its name, for an error
                    ):
     "Raise `CorpusError` where one part of a file has two labels."
-    first = {}
-    for i, (path, times, label) in enumerate(zip(df.path, times_of(df), df.label)):
+    first, labels = {}, df.label.tolist()
+    for i, (path, times, label) in enumerate(zip(df.path, times_of(df), labels)):
         key = file_key(path), *times
         j = first.setdefault(key, i)
-        if df.label.iloc[j] != label:
+        if labels[j] != label:
             raise CorpusError(
                 f'{where}: {row_in_words(df, j)} and {row_in_words(df, i)} are the same audio of '
-                f'{path} with two labels, {df.label.iloc[j]} and {label}; give the part of each '
+                f'{path} with two labels, {labels[j]} and {label}; give the part of each '
                 f'in start and end (s), or keep one row')
 
 # %% ../nbs/10a_parts.ipynb #45241b87

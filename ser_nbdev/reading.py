@@ -256,7 +256,7 @@ def rows_from_names(root:Path,     # the corpus' folder
 # %% ../nbs/11_reading.ipynb #659ec2b4
 OTHER_FORMAT = 'the same name in another format'
 
-def one_format_each(paths:list # of recordings
+def one_format_each(paths:list # of recordings, sorted
                    )->tuple:   # paths that differ in more than their endings; why -> the others
     "Each recording once, where it is there in several formats."
     ranks = {ending: rank for rank, ending in enumerate(readable_endings())}
@@ -265,8 +265,10 @@ def one_format_each(paths:list # of recordings
         first = kept.setdefault(path.with_suffix(''), path)
         if first is not path and ending_of(first) != ending_of(path):
             others.append(str(path))
-    left = {OTHER_FORMAT: sorted(others)} if others else {}
-    return sorted(path for path in paths if str(path) not in set(others)), left
+    if not others:
+        return paths, {}
+    left = set(others)
+    return sorted(path for path in paths if str(path) not in left), {OTHER_FORMAT: sorted(others)}
 
 # %% ../nbs/11_reading.ipynb #34d73647
 def reader_rows(rows:list,       # a dict for each utterance

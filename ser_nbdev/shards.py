@@ -7,7 +7,7 @@ __all__ = ['COLUMN_TYPES', 'SHARD_NAME', 'KIND', 'LAST_INDEX', 'StoreError', 'ch
            'source_identity', 'part_identity', 'frames_of', 'table_digest', 'write_table', 'damage_named',
            'check_content', 'check_index', 'open_table', 'write_shard', 'open_shard', 'shard_summary', 'sounds_in',
            'shard_path', 'indexed_shards', 'features_at_hand', 'Failure', 'failure_of', 'attempt', 'in_dtype',
-           'recording_features', 'recording_sound', 'identified', 'extracted', 'make_shard']
+           'recording_features', 'recording_trace', 'identified', 'extracted', 'make_shard']
 
 # %% ../nbs/24_shards.ipynb #cb0e9ee7
 import errno, hashlib, json, os, re
@@ -20,7 +20,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 from .audio import SR, AudioError, read_recording, trim_silence
 from .columnar import mapped_table
-from .copies import Sound, sound_of
+from .copies import Sound, Trace, sounds_of, trace_of
 from .feature_sets import FeatureSet, extract
 from .frontends import FrontendError
 from .files import FileError, printable, whole_file
@@ -396,18 +396,18 @@ def in_dtype(x:np.ndarray,  # features, `(n_frames, n_features)`
     return y
 
 def recording_features(source, times:tuple, features:FeatureSet, kind:dict)->tuple:
-    "Features and `Sound` of a recording, or of the part of it between two times (s)."
+    "Features and `Trace` of a recording, or of the part of it between two times (s)."
     y = read_recording(source, start=times[0], end=times[1]).samples
-    sound = sound_of(y)
+    trace = trace_of(y)
     if kind['trim_db'] is not None:
         y = trim_silence(y, kind['trim_db'])
-    return in_dtype(extract(y, features=features), kind['dtype'], features.name), sound
+    return in_dtype(extract(y, features=features), kind['dtype'], features.name), trace
 
-def recording_sound(source:str|Path, # of a recording
+def recording_trace(source:str|Path, # of a recording
                     times:tuple      # start and end of the part that is meant, s
-                   )->Sound:
+                   )->Trace:
     "What a recording is known by, or a part of it."
-    return sound_of(read_recording(source, start=times[0], end=times[1]).samples)
+    return trace_of(read_recording(source, start=times[0], end=times[1]).samples)
 
 # %% ../nbs/24_shards.ipynb #2f4a25d3
 def identified(rows:list # (name, path) of each recording, or (name, path, start, end)
@@ -439,7 +439,7 @@ def extracted(found:list, features:FeatureSet, kind:dict, at_hand:dict)->tuple:
             continue
         x, sound = made
         if sound is None: # of a store of 0.1
-            sound = attempt(recording_sound, source, times)
+            sound = attempt(recording_trace, source, times)
         good.append((utterance, x, None if isinstance(sound, Failure) else sound))
     return good, lasting, passing
 
@@ -465,6 +465,6 @@ def make_shard(rows:list,           # as `identified` has it
     again = dict(failed)
     path = shard_path(folder, kind, [u for u, _ in found if u[0] not in again])
     utterances, arrays, sounds = zip(*good) if good else ([], [], [])
-    write_shard(path, kind, utterances, arrays, lasting, sounds)
+    write_shard(path, kind, utterances, arrays, lasting, sounds_of(sounds))
     del good, arrays # before the file is mapped
     return path.name, *shard_summary(path), failed

@@ -49,7 +49,8 @@ def readable_endings()->tuple: # lower case, with their dots
 def ending_of(path:str|Path # of a file
              )->str:        # lower case, with its dot; empty if there is none
     "The ending of a file's name."
-    return Path(path).suffix.lower()
+    ending = os.path.splitext(path)[1].lower()
+    return '' if ending == '.' else ending
 
 def has_audio_ending(name:str # of a file
                     )->bool:  # False: it is not looked at in a folder

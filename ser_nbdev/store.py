@@ -25,15 +25,14 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .feature_sets import FEATURE_SETS, FeatureSet, feature_set
 from .audio import SR, AudioError, read_recording
-from .copies import (
-    SAME_AUDIO, copies_in_words, find_copies, with_copies)
+from .copies import SAME_AUDIO, copies_in_words, find_copies, sounds_of, with_copies
 from .files import warn_one_line, whole_file
 from .folder_checks import (
     INDEX_COLUMNS, checked_table, clear_leftovers, workplace)
 from .parts import IN_DIALOGUE, times_of
 from ser_nbdev.shards import (
     StoreError, damage_named, in_dtype, kind_in_words, make_shard, open_shard,
-    open_table, part_identity, recording_sound, shard_path, shard_summary,
+    open_table, part_identity, recording_trace, shard_path, shard_summary,
     source_identity, store_kind, write_shard, write_table
 )
 
@@ -302,7 +301,8 @@ def listen_again(self:FeatureStore)->None:
         known = row.source_size, row.source_hash
         with suppress(AudioError, OSError):
             if part_identity(of_file(row.path), *part)==known:
-                sounds[name] = recording_sound(row.path, part)
+                sounds[name] = recording_trace(row.path, part)
+    sounds = dict(zip(sounds, sounds_of(list(sounds.values()))))
     unheard = sum(sound is None for sound in sounds.values())
     copies = copies_in_table(self.frame, sounds)
     self.about = self.about | dict(copies=copies, unheard=unheard)
