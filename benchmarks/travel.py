@@ -3,13 +3,14 @@
     python benchmarks/travel.py --corpus demo --corpus emodb=PATH --corpus ravdess=PATH
 
 The recipe is the same everywhere, four classes, three seeds; nothing is chosen by a result.
-- one corpus trains, the others test;
 - all but one train, that one tests (leave one corpus out), normalised globally or each corpus by
-  itself;
-- half of a corpus' speakers train, the other half tests, both ways: how good is it at home?
-A fifth of the training speakers validates in the first two: a temperature is fitted on them.
+  itself (`loco`, `loco-corpus`);
+- one corpus trains, the others test (`single`);
+- half of a corpus' speakers train, the other half tests: how good is it at home? (`home`).
+A fifth of the training speakers validates, but at home: a temperature is fitted on them.
 Each model is tested as it is, and with the feature statistics of the test corpus or of each of its
 speakers, without labels. Stopped, the same command goes on; nbs/runs/travel gets every prediction.
+`--plan loco,single` trains some of it.
 """
 import argparse
 import json
@@ -38,6 +39,7 @@ def options():
     p.add_argument('--seeds', type=int, default=3)
     p.add_argument('--recipe', default='modern')
     p.add_argument('--epochs', type=int, default=20)
+    p.add_argument('--plan', default=','.join(PLANS))
     p.add_argument('--work', help='folder of features and runs (default: a temporary one)')
     p.add_argument('--record', default='nbs/runs/travel')
     return p.parse_args()
@@ -51,26 +53,30 @@ def one_trains(frame, name):
     valid = validating_rows(frame, own, np.random.default_rng(0))
     return Fold(name, np.setdiff1d(own, valid), valid, others, 'corpus')
 
-def halves(frame, name):
-    "Half of the speakers train, the others test; and the other way round."
+def half(frame, name):
+    "The first half of the speakers train, the others test."
     rows = np.flatnonzero(frame.corpus == name)
     speakers = sorted(set(frame.speaker.iloc[rows]))
-    first = frame.speaker.iloc[rows].isin(speakers[:len(speakers)//2]).to_numpy()
-    for part, is_test in (('second', ~first), ('first', first)):
-        yield Fold(f'{name}-{part}', rows[~is_test], NONE, rows[is_test], 'speaker')
+    is_test = frame.speaker.iloc[rows].isin(speakers[len(speakers)//2:]).to_numpy()
+    return Fold(f'{name}-half', rows[~is_test], NONE, rows[is_test], 'speaker')
 
-def planned(frame):
+PLANS = ('loco', 'single', 'home', 'loco-corpus')
+
+def planned(frame, plan):
     "Of each model: what it is trained on, how it is normalised, its fold, how its tests are."
     names = list(dict.fromkeys(frame.corpus))
-    for fold in folds(frame, by='corpus'):
-        rest = '+'.join(name for name in names if name != fold.name)
-        yield rest, 'global', fold, ('none', 'corpus', 'speaker')
-        yield rest, 'corpus', fold, ('corpus', 'speaker')
-    for name in names:
-        yield name, 'global', one_trains(frame, name), ('none', 'corpus', 'speaker')
-    for name in names:
-        for fold in halves(frame, name):
-            yield name, 'global', fold, ('none', 'speaker')
+    if plan.startswith('loco'):
+        how, adapts = 'global', ('none', 'corpus', 'speaker')
+        if plan == 'loco-corpus':
+            how, adapts = 'corpus', adapts[1:]
+        for fold in folds(frame, by='corpus'):
+            yield '+'.join(name for name in names if name != fold.name), how, fold, adapts
+    elif plan == 'single':
+        for name in names:
+            yield name, 'global', one_trains(frame, name), ('none', 'corpus', 'speaker')
+    else:
+        for name in names:
+            yield name, 'global', half(frame, name), ('none', 'speaker')
 
 
 # ---- how it is tested
@@ -109,7 +115,8 @@ def everything(o, work):
     from ser_nbdev.parallel import train_all
     config = TrainConfig.recipe(o.recipe, epochs=o.epochs, join_validation=False)
     store, frame = load_corpora(o.corpus, config.features, work/'features', 'four')
-    plan = [(seed, *one) for seed in range(o.seeds) for one in planned(frame)]
+    plan = [(seed, *one) for part in o.plan.split(',') for seed in range(o.seeds)
+            for one in planned(frame, part)]
     tasks = [(replace(config, random_seed=seed, normalise=how), fold,
               work/'runs'/f'{trained_on}-{how}-{fold.name}-{seed}')
              for seed, trained_on, how, fold, _ in plan]
@@ -126,7 +133,8 @@ def command_of(o):
     "What was typed, without folders."
     corpora = ' '.join(f'--corpus {text.partition("=")[0]}' + '=PATH'*('=' in text)
                        for text in o.corpus)
-    return f'python benchmarks/travel.py {corpora} --seeds {o.seeds} --epochs {o.epochs}'
+    more = f' --plan {o.plan}' if o.plan != ','.join(PLANS) else ''
+    return f'python benchmarks/travel.py {corpora} --seeds {o.seeds} --epochs {o.epochs}{more}'
 
 def record(folder, tested, temperatures, command):
     "Two tables, and how they are made again."
