@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CHANNEL_HELP', 'corpora_parser', 'reading_options', 'asked_table', 'ser_corpora', 'features_parser', 'check_required',
            'extracted', 'ser_features', 'yes_or_no', 'number_or_all', 'recipe_name', 'add_config_options',
-           'train_parser', 'options_config', 'run_folder', 'options_data', 'options_fold', 'restart_process',
-           'train_or_lose', 'ser_train', 'compare_parser', 'ser_compare', 'channel_option', 'predict_parser',
-           'predict_options', 'recognizer_of', 'ser_predict']
+           'train_parser', 'options_config', 'start_of', 'run_folder', 'options_data', 'options_fold',
+           'restart_process', 'train_or_lose', 'ser_train', 'compare_parser', 'ser_compare', 'channel_option',
+           'predict_parser', 'predict_options', 'recognizer_of', 'ser_predict']
 
 # %% ../nbs/55_cli.ipynb #705e6f8a
 import os, sys, time, warnings
@@ -178,8 +178,8 @@ def add_config_options(parser:ArgumentParser # gets an option for each field of 
                       ):
     "Options for all that decides a training; those that aren't given stay with the recipe."
     parser.add_argument(
-        '--recipe', type=recipe_name, default='quick', choices=RECIPES,
-        help='named settings that the options below change')
+        '--recipe', type=recipe_name, choices=RECIPES,
+        help="named settings that the options below change (default: quick, or --init's)")
     from fastcore.docments import docments
     comments = docments(InputConfig) | docments(TrainConfig)
     for f in fields(TrainConfig):
@@ -202,6 +202,8 @@ def train_parser()->ArgumentParser:
     data.add_argument(
         '--store', help='folder of a feature store, instead of a corpus')
     add_fold_options(parser)
+    add('--init', metavar='FILE',
+        help='begin with the weights and the recipe of this bundle, or folder of a run')
     add(
         '--fold', type=number_or_all, default=0,
         help='fold to test on; all: train on everything')
@@ -216,7 +218,8 @@ def train_parser()->ArgumentParser:
     return parser
 
 # %% ../nbs/55_cli.ipynb #3341dfb7
-def options_config(options:dict # parsed
+def options_config(options:dict,     # parsed
+                   start:object=None # a `Start`; its recipe is the default
                   )->TrainConfig:
     "The configuration that the options describe."
     changes = {
@@ -225,7 +228,20 @@ def options_config(options:dict # parsed
     features = known_features(options)
     if features:
         changes['features'] = features
-    return TrainConfig.recipe(options['recipe'], **changes)
+    recipe = options['recipe']
+    if not start:
+        return TrainConfig.recipe(recipe or 'quick', **changes)
+    from ser_nbdev.starting import start_config
+    return start_config(start, **RECIPES.get(recipe, {}) | changes)
+
+# %% ../nbs/55_cli.ipynb #86604aad
+def start_of(options:dict # parsed
+            )->object:    # a `Start`; None: from nothing
+    "The trained model that the options begin with."
+    if options['init'] is None:
+        return None
+    from ser_nbdev.starting import start_from
+    return start_from(options['init'])
 
 def run_folder(out:str,    # as typed
                machine:int # number of this machine, from 0
@@ -281,6 +297,7 @@ def restart_process(why # printed
 def train_or_lose(options:dict,       # parsed
                   config:TrainConfig, # made of them
                   out:Path,           # folder of the run
+                  start:object=None   # a `Start`
                  )->tuple:            # the run, and what was lost; one of them is None
     "Get the data and train; another machine of the cluster may be lost meanwhile."
     from ser_nbdev.data import check_lengths
@@ -300,7 +317,7 @@ def train_or_lose(options:dict,       # parsed
         try:
             run = train(
                 config, features, frame, fold or everything(frame), out,
-                tensorboard=options['tensorboard'], resume=options['resume'])
+                tensorboard=options['tensorboard'], resume=options['resume'], init=start)
         except WorkerLost as lost:
             return None, lost
     return run, None
@@ -311,9 +328,10 @@ def ser_train(argv:list=None # arguments (default: the command line's)
     "Console script: train one fold."
     options = vars(train_parser().parse_args(argv))
     with console('ser_train'):
-        config = options_config(options)
+        start = start_of(options)
+        config = options_config(options, start)
         out = run_folder(options['out'], cluster()[0])
-        run, lost = train_or_lose(options, config, out)
+        run, lost = train_or_lose(options, config, out, start)
         if lost:
             restart_process(lost)
         import pandas as pd
