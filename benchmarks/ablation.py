@@ -43,13 +43,10 @@ ARMS = dict(
 
 PRETRAINED = dict(
     pretrained={},
+    epochs_20=dict(epochs=20),
     epochs_60=dict(epochs=60),
-    epochs_40=dict(epochs=40),
-    epochs_30=dict(epochs=30),
     stack_2=dict(stack=2),
-    stack_4=dict(stack=4),
-    stack_4_epochs_30=dict(stack=4, epochs=30),
-    stack_4_epochs_20=dict(stack=4, epochs=20),
+    stack_2_epochs_60=dict(stack=2, epochs=60),
     batch_64=dict(batch_size=64),
     with_mix=dict(mix=.4),
     without_shortcut=dict(shortcut=False),

@@ -395,7 +395,8 @@ def predict_parser()->ArgumentParser:
     add('paths', nargs='+', metavar='PATH',
         help='recordings, folders of them, or - for a recording on standard input')
     add('--bundle', metavar='FILE',
-        help='bundle, or folder of a run (default: the pretrained demonstration)')
+        help='bundle, folder of a run, or whisper: the one on frames of Whisper '
+             '(default: the pretrained demonstration)')
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         '--json', action='store_const', dest='form', const='json',

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 import numpy as np
 import pandas as pd
-from .copies import ALIKE, AROUND, MOMENTS, Sound, outlines
+from .copies import ALIKE, AROUND, MOMENTS, NEAR, Sound, outlines
 from .folds import Fold
 from .limits import array_content
 
@@ -81,7 +81,8 @@ def shared_landmarks(some:list,  # of `Sound`
     found = Counter()
     if not len(x) or not len(z):
         return found
-    near = cKDTree(outlines(x)).query_ball_tree(cKDTree(outlines(z)), np.sqrt(2 - 2*ALIKE))
+    seen = outlines(np.concatenate([x, z]))
+    near = cKDTree(seen[:len(x)]).query_ball_tree(cKDTree(seen[len(x):]), NEAR)
     for i, positions in enumerate(near):
         alike = [j for j in positions if z[j] @ x[i] > ALIKE]
         found.update({(of_x[i], owner) for owner in of_z[alike]})
