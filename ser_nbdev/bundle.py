@@ -125,7 +125,7 @@ def _check_cmvns(info, n_models):
     cmvns, normalise = info['cmvns'], info['recipe']['normalise']
     if len(cmvns) != n_models:
         raise ValueError(f'{len(cmvns)} normalisations for {n_models} models')
-    expected_type = dict if normalise == 'global' else type(None)
+    expected_type = dict if normalise in ('global', 'corpus') else type(None)
     for cmvn in cmvns:
         if type(cmvn) is not expected_type:
             raise ValueError(

@@ -21,7 +21,7 @@ from .keras_setup import ATTENTION, SHORTCUT_NEEDS_POOL
 class InputConfig:
     "What a model sees of each frame."
     features:str = 'mfcc20'    # feature set: mfcc20, lld32, lld43, whisper_base, a sum
-    normalise:str = 'global'   # statistics: global (training rows), speaker (own) or none
+    normalise:str = 'global'   # statistics: global (training rows), corpus, speaker (own) or none
     stack:int = 1              # consecutive frames joined to one step
 
     def __post_init__(self): check_config(self)
@@ -60,7 +60,7 @@ class TrainConfig(InputConfig):
 # %% ../nbs/33_config.ipynb #d230227e
 PRECISIONS = ('float32', 'mixed_float16', 'mixed_bfloat16')
 CHOICES = dict(
-    normalise=('global', 'speaker', 'none'),
+    normalise=('global', 'corpus', 'speaker', 'none'),
     attention=ATTENTION,
     schedule=('constant', 'cosine'),
     strategy=('buckets', 'sorted'),

@@ -8,9 +8,10 @@ __all__ = ['evaluate_parser', 'corpus_of_options', 'ser_evaluate']
 # %% ../nbs/55a_evaluate_cli.ipynb #7c1c2d8a
 import json, sys
 from argparse import ArgumentParser, Namespace
-from .cli import reading_options, recognizer_of
-from .console import (
-    ScriptParser, add_corpus_options, add_encoder_option, console, known_features)
+from .cli import asked_table, recognizer_of
+from ser_nbdev.console import (
+    ScriptParser, add_corpus_options, add_encoder_option, console, known_features,
+    named_corpus)
 
 # %% ../nbs/55a_evaluate_cli.ipynb #d34a58a0
 def evaluate_parser()->ArgumentParser:
@@ -40,12 +41,10 @@ def evaluate_parser()->ArgumentParser:
 # %% ../nbs/55a_evaluate_cli.ipynb #f569555c
 def corpus_of_options(options:Namespace # parsed
                      )->tuple:          # its name, and its table
-    "The corpus that the options name, with the labels that they ask for."
-    from ser_nbdev.corpora import read_corpus
-    from ser_nbdev.data import corpus_root
-    name, root = corpus_root(options.corpus, options.root)
-    options.corpus, shown = name, options.corpus
-    return shown, read_corpus(name, root, **reading_options(options))
+    "The corpora that the options name, with the labels that they ask for."
+    several = options.corpus if isinstance(options.corpus, list) else [options.corpus]
+    name = '+'.join(named_corpus(text)[0] for text in several)
+    return name, asked_table(options)
 
 def ser_evaluate(argv:list=None # arguments (default: the command line's)
                 ):

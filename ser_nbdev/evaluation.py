@@ -99,7 +99,7 @@ def shelf_probabilities(recognizer:Recognizer, # to score with
 @dataclass
 class Evaluation:
     "How good a recogniser is on a corpus."
-    predictions:pd.DataFrame # name, speaker, truth, predicted, and a probability for each class
+    predictions:pd.DataFrame # name, speaker, truth, predicted, perhaps corpus; probabilities
     classes:list             # in common, codes
     about:dict               # recogniser, corpus, adapt; rows, and why some of them are not scored
 
@@ -133,6 +133,8 @@ def prediction_table(rows:pd.DataFrame,        # of the corpus table
     about = pd.DataFrame(dict(
         name=rows.index, speaker=speaker.fillna('').astype(str).to_numpy(),
         truth=rows.emotion.to_numpy(), predicted=most_probable(table, classes)))
+    if 'corpus' in rows: # of several
+        about['corpus'] = rows.corpus.astype(str).to_numpy()
     return pd.concat([about, table], axis=1)
 
 # %% ../nbs/56_evaluation.ipynb #9837926f
@@ -162,13 +164,12 @@ def adapted_probabilities(recognizer:Recognizer, # to score with
     "Probabilities, with the statistics of training, of all the recordings, or of each speaker."
     if adapt == 'none':
         return shelf_probabilities(recognizer, found.features, rows)
-    groups = {'': rows}
-    if adapt == 'speaker':
-        speakers = found.rows.speaker.iloc[rows].fillna('').astype(str).to_numpy()
-        if '' in speakers:
-            raise CorpusError('adapt to each speaker: of some recordings the speaker is not known; '
-                              'adapt to the corpus (--adapt corpus)')
-        groups = {name: rows[speakers == name] for name in dict.fromkeys(speakers)}
+    unnamed = pd.Series('', found.rows.index) # one corpus has no column of that name
+    names = found.rows.get(adapt, unnamed).iloc[rows].fillna('').astype(str).to_numpy()
+    if adapt == 'speaker' and '' in names:
+        raise CorpusError('adapt to each speaker: of some recordings the speaker is not known; '
+                          'adapt to the corpus (--adapt corpus)')
+    groups = {name: rows[names == name] for name in dict.fromkeys(names)}
     p = np.zeros((len(found.rows), len(recognizer.classes)))
     for some in groups.values():
         adapted = adapted_to(recognizer, found.features, some)
@@ -264,6 +265,19 @@ def by_speaker(self:Evaluation)->pd.DataFrame: # index: speakers, the worst firs
     groups = self.predictions.assign(right=self.correct).groupby('speaker')
     table = dict(n=groups.size(), UAR=speaker_uar(self.predictions), WA=groups.right.mean())
     return pd.DataFrame(table).sort_values('UAR', kind='stable')
+
+# %% ../nbs/56_evaluation.ipynb #369fb4b3
+@patch
+def by_corpus(self:Evaluation)->pd.DataFrame: # index: corpora; empty where there is one
+    "Of several corpora: recordings, UAR with its interval, WA and ECE of each."
+    rows = {}
+    if 'corpus' in self.predictions and self.predictions.corpus.nunique() > 1:
+        for name, some in self.predictions.groupby('corpus', sort=False):
+            score, low, high = bootstrap_ci(some)
+            right = some.predicted == some.truth
+            rows[name] = dict(n=len(some), UAR=score, low=low, high=high, WA=right.mean(),
+                              ECE=ece(some[self.classes].max(axis=1), right))
+    return pd.DataFrame.from_dict(rows, orient='index')
 
 # %% ../nbs/56_evaluation.ipynb #49695733
 @patch
@@ -374,12 +388,14 @@ def score_lines(self:Evaluation)->pd.DataFrame: # text
 def __str__(self:Evaluation):
     found = self.calibration()
     classes = self.by_class().round(3).join(self.counts().add_prefix('as '))
-    text = [self.heading(), *[f'  {line}' for line in self.notes_in_words()],
-            self.score_lines().to_string(),
+    notes = '\n'.join(f'  {line}' for line in self.notes_in_words())
+    corpora = self.by_corpus().round(3)
+    text = [self.heading(), notes, self.score_lines().to_string(),
+            corpora.to_string() if len(corpora) else '',
             classes.rename(index=emotion_name).to_string(),
             self.by_speaker().round(3).rename({'': '(unknown)'}).to_string(),
             'calibration: ' + calibration_text(found)]
-    return shown_lines('\n\n'.join(text[:1] + ['\n'.join(text[1:-4])] + text[-4:]))
+    return shown_lines('\n\n'.join(filter(None, text)))
 
 def calibration_text(found:dict # from `Evaluation.calibration`
                     )->str:    # one line

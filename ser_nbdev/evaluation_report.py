@@ -58,7 +58,7 @@ def to_dict(self:Evaluation)->dict: # what JSON can hold
     return json_numbers(dict(
         self.about, classes_scored=self.classes, scored=len(self.predictions),
         speakers=self.n_speakers, scores=self.scores().to_dict('index'),
-        by_class=self.by_class().to_dict('index'),
+        by_class=self.by_class().to_dict('index'), by_corpus=self.by_corpus().to_dict('index'),
         by_speaker=self.by_speaker().to_dict('index'),
         confusion=self.counts().to_dict('index'), calibration=self.calibration(),
         reliability=bins.to_dict('records'),
@@ -79,9 +79,11 @@ def page(self:Evaluation,
     title = f'{self.about["corpus"] or "corpus"}: evaluation'
     notes = ''.join(f'<li>{plain_text(line)}</li>' for line in self.notes_in_words())
     classes = self.by_class().round(3).join(self.counts().add_prefix('as '))
+    corpora = self.by_corpus().round(3)
     parts = [
         f'<ul>{notes}</ul>', table_html(self.score_lines(), 'Scores'),
         '<p>UAR: unweighted average recall (also called UA); WA: accuracy; chance: of the UAR.</p>',
+        table_html(corpora, 'Corpora') if len(corpora) else '',
         table_html(classes.rename(index=emotion_name), 'Classes'),
         table_html(self.by_speaker().round(3).rename({'': '(unknown)'}), 'Speakers'),
         f'<p>{plain_text(calibration_text(self.calibration()))}</p>',

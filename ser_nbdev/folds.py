@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KEPT_APART', 'Fold', 'known_values', 'sentences', 'text_groups', 'LeakError', 'values_to_keep_apart',
            'assert_no_leak', 'unit_profiles', 'deal', 'balanced_groups', 'swap_gains', 'dealt_groups', 'random_groups',
-           'folds', 'ring_of_folds', 'without_repeated_sentences']
+           'folds', 'ring_of_folds', 'without_repeated_sentences', 'validating_rows', 'corpus_folds']
 
 # %% ../nbs/17_folds.ipynb #4365600c
 import os
@@ -24,7 +24,7 @@ class Fold:
     train:np.ndarray  # row positions, int
     valid:np.ndarray  # row positions, int
     test:np.ndarray   # row positions, int
-    by:str='speaker'  # what no two of the three share: session, speaker, text; random: nothing
+    by:str='speaker'  # what the three do not share: session, speaker, text, corpus; random: nothing
 
     def __repr__(self):
         sizes = f'{len(self.train)} train, {len(self.valid)} valid, {len(self.test)} test'
@@ -50,23 +50,27 @@ def text_groups(df:pd.DataFrame # a corpus table
     words = sentences(df)
     if 'script' not in df:
         return words
-    if 'scripted' not in df:
-        return known_values(df.script)
-    improvised = df.scripted.eq(False) & (words != '')
-    return known_values(df.script).where(~improvised, words)
+    script = known_values(df.script)
+    as_spoken = pd.Series(False, df.index)
+    if 'scripted' in df:
+        as_spoken = df.scripted.eq(False) & (words != '')
+    if 'corpus' in df: # one of several may have no scripts
+        as_spoken |= (script == '').groupby(df.corpus).transform('all')
+    return script.where(~as_spoken, words)
 
 # %% ../nbs/17_folds.ipynb #82b34140
 KEPT_APART = dict(
     session=['session', 'speaker'],
     speaker=['speaker'],
     text=['text', 'sentence'],
+    corpus=['corpus', 'speaker'],
     random=[])
 
 class LeakError(CorpusError):
     "Something that training has seen comes back in validation or test."
 
 def values_to_keep_apart(df:pd.DataFrame, # a corpus table
-                         by:str           # session, speaker, text or random
+                         by:str           # session, speaker, text, corpus or random
                         )->dict:          # what -> a value for each row
     "What no two parts of a fold may share."
     files = [os.path.normpath(path) if path and isinstance(path, (str, os.PathLike)) else ''
@@ -81,20 +85,25 @@ def values_to_keep_apart(df:pd.DataFrame, # a corpus table
             values[what] = sentences(df)
         else:
             values[what] = known_values(df[what])
+    if by == 'corpus': # who is not known is nobody of another corpus
+        speaker, corpus = values['speaker'], values['corpus']
+        values['speaker'] = speaker.where(speaker != '', corpus + ': somebody')
     return values
 
 # %% ../nbs/17_folds.ipynb #1c42ffe9
 def assert_no_leak(df:pd.DataFrame, # the table the fold was made for
                    fold:Fold,       # rows to look at
-                   by:str=None      # session, speaker, text or random; None: the fold's own
+                   by:str=None      # session, speaker, text, corpus or random; None: the fold's own
                   ):
     "Raise `LeakError` where train, validation and test share a row, a file, or what they must not."
     by = by or fold.by
-    _check_by(by)
+    _check_by(by, df)
     parts = dict(train=fold.train, validation=fold.valid, test=fold.test)
     _check_rows_exist(df, fold)
     for what, values in values_to_keep_apart(df, by).items():
         for one, other in combinations(parts, 2):
+            if what == 'corpus' and other != 'test':
+                continue # validation speakers are of the training corpora
             shared = set(values.iloc[parts[one]]) & set(
                 values.iloc[parts[other]])
             if what in ('file', 'sentence'):
@@ -135,11 +144,14 @@ def _assert_no_overlap(df:pd.DataFrame, fold:Fold, side:dict):
                 f"that keep them together, such as by session")
 
 # %% ../nbs/17_folds.ipynb #9fc34a15
-def _check_by(by:str):
-    "Raise `CorpusError` for a kind of fold that does not exist."
+def _check_by(by:str, df:pd.DataFrame):
+    "Raise `CorpusError` for a kind of fold that does not exist, or not for this table."
     if by not in KEPT_APART:
         raise CorpusError(
             f"by={by!r}: no such folds; there are {', '.join(KEPT_APART)}")
+    if by == 'corpus' and 'corpus' not in df:
+        raise CorpusError("by='corpus': this is one corpus; name several, such as "
+                          "--corpus emodb=PATH --corpus ravdess=PATH")
 
 def _check_rows_exist(df:pd.DataFrame, fold:Fold):
     "Raise `LeakError` where the fold has rows that the table does not."
@@ -262,14 +274,14 @@ def random_groups(df:pd.DataFrame, # a corpus table
 
 # %% ../nbs/17_folds.ipynb #60ba1b1e
 def folds(df:pd.DataFrame,   # a corpus table
-          by:str='speaker',  # what the parts must not share: session, speaker, text; random leaks
-          k:int=None,        # groups; None: each session or speaker, 5 for text and random
+          by:str='speaker',  # what is kept apart: session, speaker, text, corpus; random leaks
+          k:int=None,        # groups; None: each session, speaker, corpus; 5 for text and random
           seed:int=0         # of the grouping, and of who validates for whom
          )->list[Fold]:      # k folds
-    "Every group tests once and validates once; the others train."
-    _check_by(by)
-    known = df.assign(
-        speaker=known_values(df.speaker), session=known_values(df.session))
+    "Every group tests once and validates once; the others train. By corpus see `corpus_folds`."
+    _check_by(by, df)
+    columns = df.columns.intersection(['speaker', 'session', 'corpus'])
+    known = df.assign(**{column: known_values(df[column]) for column in columns})
     units = _fold_units(known, by)
     k = _number_of_groups(units, by, k)
     rng = np.random.default_rng(seed)
@@ -277,7 +289,8 @@ def folds(df:pd.DataFrame,   # a corpus table
         groups = random_groups(known, k, rng)
     else:
         groups = dealt_groups(known, units, by, k, rng)
-    made = ring_of_folds(groups, by, rng)
+    made = (corpus_folds(known, groups, rng) if by == 'corpus'
+            else ring_of_folds(groups, by, rng))
     if by == 'text':
         made = [without_repeated_sentences(known, fold) for fold in made]
     for fold in made:
@@ -301,12 +314,13 @@ def _number_of_groups(units:pd.Series, by:str, k:int)->int:
             f"by={by!r}: {unknown} of {len(units)} utterances have no known {by}; "
             f"fill the column, or try another `by`")
     if k is None:
-        k = n if by in ('session', 'speaker') else min(5, n)
-    k = int(k)
-    if not 3 <= k <= n:
+        k = n if by in ('session', 'speaker', 'corpus') else min(5, n)
+    k, least = int(k), 2 if by == 'corpus' else 3
+    if not least <= k <= n:
+        parts = 'training and test' if by == 'corpus' else 'train, validation and test'
         raise CorpusError(
-            f"by={by!r}, k={k}, and {n} to deal: train, validation and test take "
-            f"at least 3 groups, and there can't be more than there is to deal; "
+            f"by={by!r}, k={k}, and {n} to deal: {parts} take "
+            f"at least {least} groups, and there can't be more than there is to deal; "
             f"try another `k` or `by`")
     return k
 
@@ -346,6 +360,38 @@ def without_repeated_sentences(df:pd.DataFrame, # a corpus table
 def _check_no_part_is_empty(fold:Fold):
     "Raise `CorpusError` where there is nothing to train, validate or test on."
     if not min(len(fold.train), len(fold.valid), len(fold.test)):
+        remedy = 'try another `k` or `by`'
+        if fold.by == 'corpus':
+            remedy = ('one of the other corpora has to have two known speakers, one of whom '
+                      'validates (of a folder, --speaker REGEX finds them in the paths)')
         raise CorpusError(
             f"by={fold.by!r}: nothing is left to train or validate on "
-            f"in fold {fold.name}; try another `k` or `by`")
+            f"in fold {fold.name}; {remedy}")
+
+# %% ../nbs/17_folds.ipynb #ec34675d
+def validating_rows(df:pd.DataFrame,  # a corpus table
+                    rows:np.ndarray,  # positions of one corpus, `(n_rows,)`
+                    rng:np.random.Generator # deals
+                   )->np.ndarray:     # positions, `(n,)`; n is 0 without two known speakers
+    "A fifth of the speakers, as like the others as can be."
+    speaker = df.speaker.iloc[rows]
+    n = speaker.nunique()
+    if n < 2 or (speaker == '').any():
+        return rows[:0]
+    _, chosen = dealt_groups(df.iloc[rows], speaker, 'speaker', min(5, n), rng)[0]
+    return rows[chosen]
+
+def corpus_folds(df:pd.DataFrame, # a corpus table with the column `corpus`
+                 groups:list,     # name and row positions of what tests: mostly single corpora
+                 rng:np.random.Generator # deals
+                )->list[Fold]:    # one for each group
+    "Each corpus tests once; of the others some speakers validate, the rest train."
+    corpora = [np.flatnonzero(df.corpus == name) for name in sorted(set(df.corpus))]
+    validating = np.concatenate([validating_rows(df, rows, rng) for rows in corpora])
+    made = []
+    for name, test in groups:
+        rest = np.setdiff1d(np.arange(len(df)), test)
+        valid = np.intersect1d(rest, validating)
+        train = np.setdiff1d(rest, valid)
+        made.append(Fold(name, train, valid, test, 'corpus'))
+    return made

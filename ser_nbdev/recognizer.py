@@ -24,7 +24,7 @@ from .files import FileError, folder_name, one_line, plain_text
 from .folds import folds
 from .hearing import (
     LONGEST, Heard, hear_waveform, read_utterance, waveform_features)
-from .normalise import CMVN, fit_cmvn
+from .normalise import CMVN, corpora_alike, fit_cmvn
 from .parts import recordings_of
 from .prediction import Prediction, warn_of_no_speech
 from .recordings import joined_known
@@ -169,6 +169,8 @@ def _info_of_runs(runs, card=None):
     info['cmvns'] = [i['cmvn'] for i in infos]
     if info['recipe']['normalise'] == 'speaker':    # says nothing of a new speaker
         info['cmvns'] = [None for _ in infos]
+    if info['recipe']['normalise'] == 'corpus':     # nor of a recording from elsewhere
+        info['cmvns'] = [corpora_alike(i['cmvn']) for i in infos]
     info['card'] = dict(card or _card_of_runs(runs))
     info['card'].setdefault('not for', NOT_FOR)
     if not info['features']['fingerprint']:         # arrays from no store: made just now

@@ -309,8 +309,7 @@ def comparable(info:dict # `config.json`
     "What two runs must share to be the same run."
     return dict(
         asdict(TrainConfig(**info['recipe'])),
-        classes=info['classes'],
-        fold=info['fold'],
+        classes=info['classes'], fold=info['fold'], init=info.get('init', {}).get('weights'),
         **{'features fingerprint': info['features']['fingerprint'],
            'recordings and labels': info.get('recordings'),
            'backend': info['versions']['backend']})

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['RUNS', 'DEFAULTS', 'FIRST', 'NOT_RECORDED', 'CONFIG_OPTIONS', 'arm_name', 'best_run', 'planned_trainings',
            'compare_dropout', 'kept_epoch', 'score_row', 'shared_recipe', 'collected', 'run_name', 'label_sets_of',
-           'command_of', 'planned_runs', 'planned_run', 'learning_rates_of', 'study_folds', 'check_record',
-           'same_recordings', 'same_recipe', 'study_config', 'announce', 'run_study', 'run_studies']
+           'command_of', 'without_folders', 'corpus_title', 'planned_runs', 'planned_run', 'learning_rates_of',
+           'study_folds', 'check_record', 'same_recordings', 'same_recipe', 'study_config', 'announce', 'run_study',
+           'run_studies']
 
 # %% ../nbs/44_study.ipynb #131743ef
 import shlex
@@ -20,12 +21,13 @@ import numpy as np
 import pandas as pd
 from .comparison import Comparison, read_record
 from .config import OLD_RECIPES, TrainConfig
-from .console import usual_split
-from .data import (
-    check_lengths, corpus_root, load_features, reader_options)
+from .console import named_corpus, usual_split
+from .data import check_lengths
 from .files import folder_name, one_line, shown_lines, warn_one_line
 from .folds import folds
 from .labels import CorpusError, in_vocabulary_order
+from .normalise import check_corpora_known
+from .pooling import asked_features
 from .statistics import most_probable
 
 # %% ../nbs/44_study.ipynb #98414274
@@ -188,8 +190,21 @@ def command_of(typed:dict # options that were typed
             value = ','.join(f'{rate:g}' for rate in value)
         if name in ('root', 'labels') and Path(value).is_absolute():
             value = Path(value).name
-        words += [f'--{name}', str(value)]
+        for one in value if isinstance(value, list) else [value]:
+            words += [f'--{name}', without_folders(one) if name == 'corpus' else str(one)]
     return shlex.join(words)
+
+def without_folders(text:str # of `--corpus`, such as emodb=/data/emodb
+                   )->str:   # such as emodb=emodb
+    "A corpus as it was typed; of an absolute folder the name alone."
+    name, sign, path = text.partition('=')
+    return f'{name}{sign}{Path(path).name if Path(path).is_absolute() else path}'
+
+def corpus_title(corpus:str|list # as typed
+                )->str:          # such as emodb+ravdess
+    "What is compared on, as a name."
+    several = corpus if isinstance(corpus, list) else [corpus]
+    return '+'.join(named_corpus(text)[0] for text in several)
 
 # %% ../nbs/44_study.ipynb #5d052446
 def planned_runs(options:dict # what was typed; None where nothing was
@@ -212,7 +227,7 @@ def planned_run(options, run, labels):
     if labels != 'six':
         typed['labels'] = labels
     first = FIRST if options['corpus'] == 'demo' and not run and 'recipe' not in options else {}
-    tag = [options['corpus'], Path(labels).stem if labels != 'six' else None, run]
+    tag = [corpus_title(options['corpus']), Path(labels).stem if labels != 'six' else None, run]
     return {
         **DEFAULTS, **first, **RUNS.get(run, {}), **typed, 'labels': labels,
         'tag': '-'.join(part for part in tag if part),
@@ -232,7 +247,7 @@ def learning_rates_of(text:str # as typed, such as 0.001,0.003
     return rates
 
 def study_folds(frame:pd.DataFrame, # corpus table
-                corpus:str,         # its name
+                corpus:str|list,    # its name, or those of several
                 options:dict,       # `by`, `folds`, `fold`
                )->list:             # of folds
     "Folds by session where people talk to each other, else by speaker."
@@ -332,14 +347,12 @@ def run_study(options:dict,     # from `planned_runs`
     from ser_nbdev.files import alone
     from ser_nbdev.report import write_report
     config = study_config(options)
-    name, root = corpus_root(options['corpus'], options.get('root'))
-    reader = reader_options(name, *map(options.get, ('speaker', 'pattern', 'where')))
     with alone(out):
         folder = out/f'features-{config.features}'
-        store, frame = load_features(
-            name, root, config.features, folder, options['labels'], **reader)
+        store, frame = asked_features(options, config.features, folder)
         check_lengths(store, frame, config.longest_frames)
-        made = study_folds(frame, name, options)
+        check_corpora_known(config.normalise, frame)
+        made = study_folds(frame, options['corpus'], options)
         if record:
             check_record(record, config, frame, made, options)
         announce(options, config, frame, made)

@@ -29,26 +29,31 @@ from .labels import in_vocabulary_order
 from .machines import fit_cluster, start_together
 from .metrics import cross_entropy, softmax, uar, wa
 from .model import build_model
-from .normalise import Normalised, fit_cmvn
+from .normalise import Normalised, fit_cmvn, statistics_rows
 from .recordings import KNOWN, known_bytes, known_rows
 from .runs import (
     Checkpoint, Run, described_run, locked_run, open_run, write_finished)
+from ser_nbdev.starting import (
+    Start, checked_start, init_record, known_before, put_start,
+    start_view)
 from .weights import computed_in, weight_bytes
 
 # %% ../nbs/03_train_multigpu.ipynb #a73c1fbd
 def normalised(config:TrainConfig,  # says how
                features:Sequence,   # feature store, or anything indexable
                frame:pd.DataFrame,  # corpus table, rows aligned with `features`
-               fold:Fold            # its training rows are what global statistics see
+               fold:Fold,           # its training rows are what global statistics see
+               start:Start=None     # a trained model to begin with: its statistics
               )->tuple:             # the view, and the `CMVN` (None without)
     "Features as the model sees them."
+    if start and start.has_statistics:
+        return start_view(start, features)
     if config.normalise=='none':
         return features, None
-    rows, speakers = fold.train, None
-    if config.normalise=='speaker':
-        rows, speakers = None, list(frame.speaker)
-    cmvn = fit_cmvn(features, rows, speakers)
-    return Normalised(features, cmvn, speakers), cmvn
+    rows, groups = statistics_rows(
+        config.normalise, frame, fold.train)
+    cmvn = fit_cmvn(features, rows, groups)
+    return Normalised(features, cmvn, groups), cmvn
 
 # %% ../nbs/03_train_multigpu.ipynb #36d357fd
 def _rows_that_divide(x, mask, y, weight, divisor):
@@ -144,8 +149,10 @@ class Training:
         frame:pd.DataFrame, # corpus table, rows aligned with `view`
         fold:Fold,          # rows to train, validate and test on
         out:str|Path,       # folder of the run
-        devices:tuple):     # names, from `checked_devices`; empty: what is there
+        devices:tuple,      # names, from `checked_devices`; empty: what is there
+        start:Start=None):  # a trained model to begin with
         self.config, self.view = config, view
+        self.start = start
         self.frame, self.fold = frame, fold
         self.out, self.devices = Path(out), devices
         self.classes = in_vocabulary_order(frame.emotion)
@@ -187,7 +194,9 @@ def _make_batches(self:Training):
 @patch
 def _restore(self:Training):
     "Go on where a checkpoint ends; returns the epochs that are behind it."
-    if self.config.functionals:
+    if self.start:
+        put_start(self.start, self.model, self.classes)
+    elif self.config.functionals:
         layer = self.model.get_layer('functionals')
         layer.adapt(self.view, self.fold.train)
     variables = _state_of(self.model)
@@ -329,6 +338,7 @@ def _beside(self:Training, validated):
     "What the run keeps besides: what its recordings are known by, and a temperature."
     valid, found = self.fold.valid, {}
     known = known_rows(self.view, np.concatenate([self.fold.train, valid]))
+    known = known_before(self.start, known)
     if known is not None:
         found[KNOWN] = known_bytes(known)
     if validated is not None:
@@ -399,14 +409,16 @@ def train(
     curves:bool=False,      # draw the learning curves as it goes? (in a notebook)
     tensorboard:bool=False, # write logs for TensorBoard into the run's folder?
     resume:bool=True,       # False: start again, whatever run the folder holds
+    init:str|Path=None,     # bundle or run whose weights to begin with, or a `Start`
    )->Run:
     "Train one model on one fold."
     devices = checked_devices(devices)
     fold = _fold_to_train(config, features, frame, fold)
-    view, cmvn = normalised(config, features, frame, fold)
+    start = checked_start(init, config, features)
+    view, cmvn = normalised(config, features, frame, fold, start)
     classes = in_vocabulary_order(frame.emotion)
-    info = described_run(
-        config, features, frame, fold, classes, cmvn, keras)
+    info = described_run(config, features, frame, fold, classes, cmvn, keras)
+    info |= init_record(start)
     with locked_run(out, resume):
         out, several = open_run(out, info, resume), cluster()[1]>1
         if several:
@@ -414,7 +426,7 @@ def train(
         elif Run(out).finished:
             return _taken_up(out, config, bar)
         _repeatable()
-        training = Training(config, view, frame, fold, out, devices)
+        training = Training(config, view, frame, fold, out, devices, start)
         return training.complete(bar, curves, tensorboard)
 
 # %% ../nbs/03_train_multigpu.ipynb #2d6ddd79
