@@ -23,9 +23,7 @@ def module_of(path):
     return found[1] if found else ''
 
 def wing_of(path):
-    "The wing of a notebook; a page that exports no module is a how-to page."
-    if not module_of(path):
-        return 'How to'
+    "The wing of a notebook, by its number."
     number = int(path.name[:2])
     return next(wing for wing, (first, last) in WINGS.items() if first <= number <= last)
 

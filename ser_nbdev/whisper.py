@@ -201,5 +201,5 @@ def whisper_frontend(name:str='whisper_base', # see above
     columns = tuple(f'whisper{i}' for i in range(WHISPER[size].columns))
     every_20_ms = Frontend(
         f'whisper_{size}{found[2] or ""}', 1, columns, encoder, frame_step=.02,
-        longest=30., overlap=2., shortest=.04)
+        longest=20., overlap=2., shortest=.04)
     return averaged(every_20_ms, int(frames)) if found[3] else every_20_ms
