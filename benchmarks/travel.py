@@ -88,11 +88,11 @@ def test_view(run, store, frame, rows, adapt):
     groups = list(frame[adapt])
     return Normalised(store, fit_cmvn(store, rows, groups), groups)
 
-def predictions(run, store, frame, fold, adapt):
+def predictions(run, model, store, frame, fold, adapt):
     "A row for each test utterance."
     from ser_nbdev.train import predict_logits
     view = test_view(run, store, frame, fold.test, adapt)
-    logits = predict_logits(run.model(), view, fold.test, multiple=run.config.stack)
+    logits = predict_logits(model, view, fold.test, multiple=run.config.stack)
     p = softmax(logits)
     tested = frame.iloc[fold.test]
     table = pd.DataFrame(p.round(4).astype(np.float32), columns=run.classes)
@@ -125,8 +125,10 @@ def everything(o, work):
     for run, (seed, trained_on, how, fold, adapts) in zip(runs, plan):
         key = dict(trained_on=trained_on, normalise=how, fold=fold.name, seed=seed)
         temperatures.append(calibration_row(run, key))
+        model = run.model()
         for adapt in adapts:
-            tested.append(predictions(run, store, frame, fold, adapt).assign(adapt=adapt, **key))
+            table = predictions(run, model, store, frame, fold, adapt)
+            tested.append(table.assign(adapt=adapt, **key))
     return pd.concat(tested, ignore_index=True), pd.DataFrame(temperatures)
 
 def command_of(o):

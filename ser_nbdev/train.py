@@ -21,8 +21,7 @@ from .calibration import CALIBRATION, calibration_of
 from .callbacks import Curves, Progress, StopOnNaN
 from .config import TrainConfig, cluster
 from .data import check_lengths, check_training_data
-from .devices import (
-    checked_devices, keras, ops, ready_model, scope_of, strategy_for)
+from .devices import checked_devices, keras, ops, ready_model, scope_of, strategy_for
 from .files import one_line, own_folder
 from .folds import Fold
 from .labels import in_vocabulary_order
@@ -417,8 +416,7 @@ def train(
     start = checked_start(init, config, features)
     view, cmvn = normalised(config, features, frame, fold, start)
     classes = in_vocabulary_order(frame.emotion)
-    info = described_run(config, features, frame, fold, classes, cmvn, keras)
-    info |= init_record(start)
+    info = described_run(config, features, frame, fold, classes, cmvn, keras) | init_record(start)
     with locked_run(out, resume):
         out, several = open_run(out, info, resume), cluster()[1]>1
         if several:
