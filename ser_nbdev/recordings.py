@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KNOWN', 'MARK', 'HASH', 'WIDTH', 'ENOUGH', 'known_as', 'sounds_of_rows', 'known_bytes', 'known_content',
-           'unit_landmarks', 'shared_landmarks', 'found_again', 'known_rows', 'joined_known', 'row_hashes', 'data_hash']
+           'shared_landmarks', 'found_again', 'known_rows', 'joined_known', 'row_hashes', 'data_hash']
 
 # %% ../nbs/35b_recordings.ipynb #ad3c4c0b
 import hashlib
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 import numpy as np
 import pandas as pd
-from .copies import ALIKE, AROUND, MOMENTS, NEAR, Sound, outlines
+from .copies import AROUND, MOMENTS, Sound, alike_pairs, unit_landmarks
 from .folds import Fold
 from .limits import array_content
 
@@ -64,29 +64,18 @@ def known_content(data:bytes # of an `.npy` file
 # %% ../nbs/35b_recordings.ipynb #0245714c
 ENOUGH = 3 # landmarks in common
 
-def unit_landmarks(sounds:list # of `Sound`
-                  )->tuple:    # landmarks of length 1, `(n, 122)`; whose they are, `(n,)`
-    "All landmarks of some recordings."
-    marks = [np.frombuffer(sound.marks, np.int8).reshape(-1, MARK) for sound in sounds]
-    owner = np.repeat(np.arange(len(marks)), [len(m) for m in marks])
-    x = np.concatenate([np.zeros((0, MARK), np.int8), *marks]).astype(np.float32)
-    return x/np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9), owner
-
 def shared_landmarks(some:list,  # of `Sound`
                      others:list # of `Sound`
                     )->Counter:  # (position in some, in others): how many
     "How many landmarks two recordings have in common, where they have any."
-    from scipy.spatial import cKDTree
-    (x, of_x), (z, of_z) = unit_landmarks(some), unit_landmarks(others)
-    found = Counter()
-    if not len(x) or not len(z):
-        return found
-    seen = outlines(np.concatenate([x, z]))
-    near = cKDTree(seen[:len(x)]).query_ball_tree(cKDTree(seen[len(x):]), NEAR)
-    for i, positions in enumerate(near):
-        alike = [j for j in positions if z[j] @ x[i] > ALIKE]
-        found.update({(of_x[i], owner) for owner in of_z[alike]})
-    return found
+    x, owner = unit_landmarks([*some, *others])
+    if not len(owner):
+        return Counter()
+    pairs = np.sort(alike_pairs(x), axis=1)
+    n = np.searchsorted(owner, len(some)) # landmarks of `some`
+    across = pairs[(pairs[:, 0] < n) & (pairs[:, 1] >= n)]
+    once = {(mark, owner[other] - len(some)) for mark, other in across.tolist()}
+    return Counter((owner[mark], other) for mark, other in once)
 
 # %% ../nbs/35b_recordings.ipynb #aa0a6b8a
 def found_again(sounds:Sequence,   # a `Sound` for each recording; None: not known
