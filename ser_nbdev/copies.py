@@ -208,9 +208,8 @@ def best_lag(a:np.ndarray, # waveform, `(n_samples,)`
              b:np.ndarray  # the same, of any length
             )->int:        # samples
     "Where in the first one the second begins, so that they agree best."
-    from scipy import fft
-    n = fft.next_fast_len(len(a) + len(b), real=True)
-    product = fft.irfft(fft.rfft(a, n)*np.conj(fft.rfft(b, n)), n)
+    n = 2**(len(a) + len(b)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(a, n)*np.conj(np.fft.rfft(b, n)), n)
     lags = np.arange(1 - len(b), len(a))
     first, last = np.maximum(lags, 0), np.minimum(lags + len(b), len(a))
     energy = 1
@@ -255,17 +254,17 @@ def equal_pairs(sounds:list   # a `Sound` for each recording; None: not known
                 pairs.append((j, i))
     return pairs
 
-def groups_of(pairs:list, # of positions
-              n:int       # how many there are
+def groups_of(pairs:list # of positions
              )->list[list]: # positions, sorted
     "What hangs together."
-    if not pairs:
-        return []
-    from scipy.cluster.hierarchy import DisjointSet
-    groups = DisjointSet(range(n))
+    group_of = {i: [i] for pair in pairs for i in pair}
     for i, j in pairs:
-        groups.merge(i, j)
-    return sorted(sorted(group) for group in groups.subsets() if len(group) > 1)
+        other, one = sorted([group_of[i], group_of[j]], key=len)
+        if one is not other:
+            one += other
+            group_of |= dict.fromkeys(other, one)
+    groups = {id(group): sorted(group) for group in group_of.values()}
+    return sorted(groups.values())
 
 # %% ../nbs/10b_copies.ipynb #96975766
 def find_copies(sounds:list,  # a `Sound` for each recording; None: not known
@@ -278,7 +277,7 @@ def find_copies(sounds:list,  # a `Sound` for each recording; None: not known
     for i, j in likely_pairs([None if i in known else s for i, s in enumerate(sounds)]):
         if likeness(load(i), load(j)) > SAME:
             pairs.append((i, j))
-    return groups_of(pairs, len(sounds))
+    return groups_of(pairs)
 
 # %% ../nbs/10b_copies.ipynb #5b99193b
 SAME_AUDIO = 'same_audio' # column of a corpus table with copies
