@@ -263,8 +263,8 @@ def groups_of(pairs:list # of positions
         if one is not other:
             one += other
             group_of |= dict.fromkeys(other, one)
-    groups = {id(group): sorted(group) for group in group_of.values()}
-    return sorted(groups.values())
+    groups = {id(group): group for group in group_of.values()}
+    return sorted(sorted(group) for group in groups.values())
 
 # %% ../nbs/10b_copies.ipynb #96975766
 def find_copies(sounds:list,  # a `Sound` for each recording; None: not known
