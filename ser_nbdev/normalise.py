@@ -126,7 +126,7 @@ def check_corpora_known(how:str,           # global, corpus, speaker or none
                          "--corpus emodb=PATH --corpus ravdess=PATH, or normalise globally")
 
 # %% ../nbs/23_normalise.ipynb #0b4330e5
-def corpora_alike(kept:dict # from `CMVN.to_dict`, a group for each corpus
+def corpora_alike(kept:dict # what a `CMVN` writes, a group for each corpus
                  )->dict:   # the same, one group for all
     "Mean and deviation over groups that count alike, however large they are."
     means, stds = np.array(kept['mean']), np.array(kept['std'])

@@ -26,7 +26,7 @@ class Start:
     name:str       # of its file or folder
     info:dict      # recipe, classes, features
     weights:list   # arrays, in the order of `model.weights`
-    cmvn:dict|None # its feature statistics, from `CMVN.to_dict`; None: it has none of its own
+    cmvn:dict|None # its feature statistics, as a `CMVN` writes them; None: it has none
     known:np.ndarray|None # what its recordings are known by; None: it does not say
 
     @property
