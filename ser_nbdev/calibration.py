@@ -45,7 +45,7 @@ def tempered(probabilities:ArrayLike, # (n, n_classes)
 
 def fitted_temperature(probabilities:ArrayLike, # (n, n_classes), of unseen speakers
                        labels:ArrayLike         # index of the true class, (n,)
-                      )->float:
+                      )->float:                 # from 1/20 to 20
     "The temperature that makes the truth most probable."
     from scipy.optimize import minimize_scalar
     labels = np.asarray(labels)

@@ -203,7 +203,8 @@ def train_parser()->ArgumentParser:
         '--store', help='folder of a feature store, instead of a corpus')
     add_fold_options(parser)
     add('--init', metavar='FILE',
-        help='begin with the weights and the recipe of this bundle, or folder of a run')
+        help='begin with the weights and the recipe of this bundle, folder of a run, '
+             'or emodb or whisper, which the package brings')
     add(
         '--fold', type=number_or_all, default=0,
         help='fold to test on; all: train on everything')

@@ -33,7 +33,7 @@ def known_as(sounds:Sequence # a `Sound` for each recording; None: not known
         row[HASH:HASH+len(sound.marks)] = np.frombuffer(sound.marks, np.uint8)
     return np.unique(rows, axis=0)
 
-def sounds_of_rows(known:np.ndarray # from `known_as`
+def sounds_of_rows(known:np.ndarray # (n, 752), from `known_as`
                   )->list:          # of `Sound`
     "The way back."
     sounds = []

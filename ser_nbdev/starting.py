@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from .config import TrainConfig
 from .files import FileError, warn_one_line
+from .folds import Fold
 from .labels import CorpusError
 from .normalise import CMVN, Normalised, corpora_alike
-from .recordings import joined_known
+from .recordings import found_again, joined_known
 from .runs import Run
 
 # %% ../nbs/36a_starting.ipynb #1435a768
@@ -60,9 +61,12 @@ def start_from(path:str|Path|Start # a bundle, or the folder of a run
             raise FileError(f'--init {path}: no finished run; give the folder of one, or a bundle')
         run.check()
         return Start(path.name, run.info, run.model().get_weights(), run.info['cmvn'], run.known)
+    from ser_nbdev.bundle import SHIPPED, bundle_recordings, read_bundle
+    if not path.exists():
+        path = SHIPPED.get(str(path), path)
     if not path.is_file():
-        raise FileError(f'--init {path}: there is no such bundle, and no such run')
-    from ser_nbdev.bundle import bundle_recordings, read_bundle
+        raise FileError(f'--init {path}: there is no such bundle, and no such run; '
+                        f'the package brings {", ".join(SHIPPED)}')
     models, info = read_bundle(path)
     if len(models) > 1:
         warn_one_line(f'--init {path}: {len(models)} models; the first one is taken', stacklevel=2)
@@ -109,14 +113,29 @@ def check_start(start:Start,        # the model
 # %% ../nbs/36a_starting.ipynb #39218a8a
 def checked_start(init:str|Path|Start|None, # a bundle, the folder of a run; None: from nothing
                   config:TrainConfig,       # of the training
-                  features:Sequence         # feature store, or anything indexable
+                  features:Sequence,        # feature store, or anything indexable
+                  fold:Fold                 # rows to train, validate and test on
                  )->Start|None:             # None: from nothing
-    "Open what a training begins with, and see that it fits."
+    "Open what a training begins with, and see that it fits; what it has heard is told."
     if init is None:
         return None
     start = start_from(init)
     check_start(start, config, features)
+    _warn_of_tests_heard(start, features, fold)
     return start
+
+# %% ../nbs/36a_starting.ipynb #87910570
+def _warn_of_tests_heard(start:Start, features:Sequence, fold:Fold):
+    "Say how many recordings of validation and test have trained the start."
+    sounds = getattr(features, 'sounds', None)
+    if sounds is None or start.known is None:
+        return
+    rows = [*fold.valid, *fold.test]
+    n = int(found_again([sounds[i] for i in rows], start.known).sum())
+    if n:
+        warn_one_line(f'{start.name} was trained on {n} of the {len(rows)} recordings that '
+                      f'validate and test in fold {fold.name}: their scores are those of '
+                      'training data; test on voices that it has not heard', stacklevel=4)
 
 def init_record(start:Start|None # the model
                )->dict:          # what `config.json` says of it; empty: from nothing

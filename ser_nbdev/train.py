@@ -413,7 +413,7 @@ def train(
     "Train one model on one fold."
     devices = checked_devices(devices)
     fold = _fold_to_train(config, features, frame, fold)
-    start = checked_start(init, config, features)
+    start = checked_start(init, config, features, fold)
     view, cmvn = normalised(config, features, frame, fold, start)
     classes = in_vocabulary_order(frame.emotion)
     info = described_run(config, features, frame, fold, classes, cmvn, keras) | init_record(start)
