@@ -102,7 +102,7 @@ def main():
             tested.to_parquet(f, index=False, compression='zstd')
         corpora = ' '.join(f'--corpus {text.partition("=")[0]}' + '=PATH'*('=' in text)
                            for text in o.corpus)
-        command = f'python benchmarks/few_labels.py {corpora} --work F'
+        command = f'python benchmarks/few_labels.py {corpora} --work F --seeds {o.seeds}'
         (folder/'command.json').write_text(json.dumps(dict(command=command), indent=1) + '\n')
 
 
