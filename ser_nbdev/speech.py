@@ -6,7 +6,7 @@
 __all__ = ['ZERO', 'ZERO_SECONDS', 'DIGITAL', 'DIGITAL_SECONDS', 'DIGITAL_SHARE', 'QUIET_SHARE', 'QUIET_SECONDS', 'LEFT_SECONDS',
            'LOUD_SECONDS', 'SILENCE_DB', 'ACTIVE_DB', 'VOICED_RUN', 'VOICED_SHARE', 'STEADY_SPREAD', 'STEADY_CHANGE',
            'TONE_CHANGE', 'TONE_REST', 'STEADY_PITCH', 'step_peaks', 'runs_of', 'loud_amplitude', 'steps_to_score',
-           'without_silence', 'frame_levels', 'power_besides_lines', 'no_speech']
+           'cut_steps', 'without_silence', 'frame_levels', 'power_besides_lines', 'no_speech']
 
 # %% ../nbs/21a_speech.ipynb #90aace19
 import numpy as np
@@ -76,10 +76,10 @@ def steps_to_score(y:np.ndarray  # waveform at 16 kHz, `(n_samples,)`
     return keep if keep.any() else ~keep
 
 # %% ../nbs/21a_speech.ipynb #241bc951
-def without_silence(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
-                   )->tuple:     # what is scored, `(n_samples,)`; time of each of its frames, s
-    "The waveform without the silence around speech, and where its frames were."
-    keep = steps_to_score(y)
+def cut_steps(y:np.ndarray,   # waveform at 16 kHz, `(n_samples,)`
+              keep:np.ndarray # steps of 10 ms that stay, bool `(n_steps,)`
+             )->tuple:        # what stays, `(n_samples,)`; time of each of its frames, s
+    "A waveform without some of its steps, and where its frames were."
     if keep.all():
         return y, np.arange(n_frames(len(y)))*HOP/SR
     scored = y[np.repeat(keep, HOP)[:len(y)]]
@@ -89,6 +89,11 @@ def without_silence(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
     steps = np.flatnonzero(keep)
     # one frame at 0, and one after every hop
     return scored, np.append(steps, steps[-1] + 1)[:n_frames(len(scored))]*HOP/SR
+
+def without_silence(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
+                   )->tuple:     # what is scored, `(n_samples,)`; time of each of its frames, s
+    "The waveform without the silence around speech, and where its frames were."
+    return cut_steps(y, steps_to_score(y))
 
 # %% ../nbs/21a_speech.ipynb #54957db0
 SILENCE_DB = -80     # level of the loudest frame, dB of full scale
