@@ -360,7 +360,8 @@ def notes_in_words(self:Evaluation)->list: # of lines
     if about['unreadable']:
         lines.append(f'cannot be read, left out: {counted_names(about["unreadable"])}')
     if about['notes']:
-        lines.append(f'not whole, scored as they are: {counted_names(about["notes"])}')
+        names = counted_names(about['notes'])
+        lines.append(f'not whole or band-limited, scored as they are: {names}')
     if '' in set(self.predictions.speaker):
         lines.append('not all speakers are known: no intervals')
     return lines
