@@ -51,6 +51,7 @@ class TrainConfig(InputConfig):
     class_weights:bool = False    # weigh each class by the inverse of its frequency
     mix:float = 0.                # beta parameter for a second utterance mixed in; 0: none
     noise:float = 0.              # standard deviation of noise added to training features
+    altered:float = 0.            # share of training utterances in altered copies: noise, rooms …
     weight_average:float = 0.     # momentum of an average of the weights, which is kept; 0: none
     patience:int = 0              # epochs without a better validation UAR before it stops; 0: never
     precision:str = 'float32'     # of the arithmetic: float32, mixed_float16, mixed_bfloat16
@@ -70,7 +71,7 @@ LIMITS = dict(
     functionals=(0, 16384), batch_size=(1, None), n_buckets=(1, None),
     epochs=(1, None), max_frames=(0, None), mix=(0, None), noise=(0, None),
     clip_norm=(0, None), patience=(0, None), random_seed=(0, 2**32-1))
-SHARES = ('dropout_rate', 'input_dropout', 'layer_dropout', 'weight_average')
+SHARES = ('dropout_rate', 'input_dropout', 'layer_dropout', 'weight_average', 'altered')
 
 # %% ../nbs/33_config.ipynb #b3e765ce
 def is_finite(value:Real # of any size

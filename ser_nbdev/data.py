@@ -19,6 +19,7 @@ import pandas as pd
 from .bucketing import checked_rows, lengths_of
 from .copies import SAME_AUDIO, copies_in_words
 from .corpora import CORPORA, read_corpus
+from .feature_sets import AROUND, first_word
 from .files import one_line, short_repr, shortened, warn_one_line
 from .folds import Fold, assert_no_leak
 from .opening import of_each_file
@@ -114,7 +115,8 @@ def noted_recordings(store:FeatureStore # extracted just now, its recordings at 
     frame = store.frame
     is_part = frame.columns.intersection(['start', 'end']).any()
     # a frame stands for the time up to the next
-    known = None if is_part or store.trim_db is not None else store.lengths*store.frame_step
+    is_cut = store.trim_db is not None or first_word(store.features) in AROUND
+    known = None if is_part or is_cut else store.lengths*store.frame_step
     seconds = dict(zip(frame.path, [None]*len(frame) if known is None else known))
     notes = of_each_file(lambda path: recording_notes(path, seconds[path]), seconds)
     narrow = narrow_notes(path for path in notes if not notes[path])

@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from .audio import SR
 from .files import PrintableError, shortened
 from .feature_sets import (
-    FeatureSet, add_feature_set, facts_digest, feature_set, function_name)
+    AROUND, FeatureSet, add_feature_set, facts_digest, feature_set, first_word, function_name)
 
 # %% ../nbs/22a_frontends.ipynb #d4763f9f
 class FrontendError(PrintableError, RuntimeError):
@@ -216,6 +216,9 @@ def sum_of_sets(sets:str|tuple # names joined by `+`, or several sets
         sets = sets.split('+')
     parts = tuple(feature_set(fs) for fs in sets)
     names = [fs.name for fs in parts]
+    if any(first_word(name) in AROUND for name in names):
+        raise ValueError(f'{shortened("+".join(names))}: put speech_ and altered1_ before the '
+                         'whole sum')
     if len(set(names)) < len(names):
         raise ValueError(f'{shortened("+".join(names))}: one set is named twice')
     joined = JoinedSets(parts)

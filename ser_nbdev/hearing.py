@@ -21,7 +21,9 @@ from tqdm.auto import tqdm
 from .audio import SR, AudioError, load_audio, read_recording
 from .copies import Sound, sound_of
 from .feature_sets import FeatureSet, extract, waveform_at_16k
+from .gate import speech_only
 from .speech import no_speech, without_silence
+from .speech_sets import SpeechSet
 from .store import finished_shards, joblib_options, row_size
 
 # %% ../nbs/50c_hearing.ipynb #229c8a9c
@@ -81,8 +83,10 @@ def hear_waveform(features:FeatureSet, # to compute
                   name:str='waveform'  # for an error
                  )->Heard:
     "Features of a waveform without its silence, and whether there is speech in it."
-    y, times = without_silence(waveform_at_16k(y, sr))
-    x = waveform_features(features, y, name=name)
+    is_gated = isinstance(features, SpeechSet)
+    cut = speech_only if is_gated else without_silence
+    y, times = cut(waveform_at_16k(y, sr))
+    x = waveform_features(features.inner if is_gated else features, y, name=name)
     return Heard(x, times, no_speech(y, pitch_in(features, x, len(times))))
 
 # %% ../nbs/50c_hearing.ipynb #046b174a

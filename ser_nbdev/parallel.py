@@ -153,6 +153,9 @@ def train_all(tasks:Iterable,    # of each run: `TrainConfig`, `Fold`, folder
     jobs = n_processes(default_jobs() if jobs is None else jobs)
     if len({Path(out).resolve() for *_, out in tasks})<len(tasks):
         raise ValueError('two runs in one folder; give each its own')
+    if any(config.altered for config, _, _ in tasks):
+        from ser_nbdev.altered_copies import altered_copies
+        altered_copies(features) # once, before processes ask for them
     total = sum(config.epochs for config, _, _ in tasks)
     with tqdm(
             total=total, desc='training', unit='epoch', leave=False,

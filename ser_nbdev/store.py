@@ -266,7 +266,7 @@ def what_is_known_of_copies(out:Path, table:pd.DataFrame, shards:list, sounds:di
 
 # %% ../nbs/24_store.ipynb #cd8f5a2c
 def finish_store(table:pd.DataFrame, done:list, features:FeatureSet, kind:dict,
-                 out:Path)->FeatureStore:
+                 out:Path, compare:bool=True)->FeatureStore:
     "Write index and report."
     rows, reasons, shards, sounds = gathered(done)
     failures = [
@@ -283,7 +283,8 @@ def finish_store(table:pd.DataFrame, done:list, features:FeatureSet, kind:dict,
     about = kind | dict(shards=shards, failures=failures, parts=True)
     if table.attrs.get('read'): # labels and rows that were asked for
         about['read'] = table.attrs['read']
-    about |= what_is_known_of_copies(out, table, shards, sounds)
+    if compare:
+        about |= what_is_known_of_copies(out, table, shards, sounds)
     write_table(out/'index.arrow', index_table(table, rows), about)
     report = pd.DataFrame(failures, columns=['name', 'path', 'reason'])
     with whole_file(out/'report.csv') as f:
@@ -375,6 +376,7 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
                    dtype:str='float32',     # 'float16' takes half of the space
                    progress:bool=True,      # show a bar with the time left?
                    trim_db:float|None=None, # cut off both ends what is so many dB below the loudest
+                   compare:bool=True,       # look for recordings that are the same?
                   )->FeatureStore:
     "Extract what is new or changed, keep the rest, report what cannot be read."
     fs, out, table = feature_set(features), Path(out), checked_table(df)
@@ -388,7 +390,7 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
         done = run_tasks(
             plan, sources, fs, kind, (out/'shards').absolute(), options,
             progress)
-        store = finish_store(table, done, fs, kind, out)
+        store = finish_store(table, done, fs, kind, out, compare)
     if len(store)<len(df):
         warn_one_line(f'{len(df)-len(store)} of {len(df)} recordings gave no features, '
                       f'the reasons are in {out/"report.csv"}', stacklevel=2)
