@@ -177,6 +177,7 @@ class Report:
     silent:list          # utterances
     cut_short:dict       # utterance -> seconds that are there, and how that is known
     channels:dict        # utterance -> channels that are dead or inverted
+    band_limited:dict    # utterance -> what lacks above 4 kHz, and how that is known
     why_unreadable:dict  # utterance -> what its file is instead
     other_files:str      # files that are no recordings by their names, counted by ending
 
@@ -271,7 +272,8 @@ def _findings(heard:dict, rows:pd.DataFrame)->dict:
     return dict(sampling_rates=rates, duplicates=same,
                 clipped=list(df.index[df.clipped.astype(bool)]),
                 silent=list(df.index[df.silent.astype(bool)]),
-                cut_short=_noted(sounds, 'cut'), channels=_noted(sounds, 'channels'))
+                cut_short=_noted(sounds, 'cut'), channels=_noted(sounds, 'channels'),
+                band_limited=_noted(sounds, 'band'))
 
 def _noted(sounds:dict, field:str)->dict:
     "Utterances of which something was noted."
@@ -310,7 +312,7 @@ def report_table(r:Report        # from `validate`
 # %% ../nbs/16_corpora.ipynb #fd22c2c5
 FINDINGS = (
     'missing', 'unlabelled', 'left_out', 'unreadable', 'duplicates', 'clipped', 'silent',
-    'cut_short', 'channels')
+    'cut_short', 'channels', 'band_limited')
 
 def _code_and_name(code:str)->str:
     "Such as `ang (angry)`; a class of one's own is its own name."

@@ -110,13 +110,15 @@ def stored_features(frame:pd.DataFrame, # corpus table
 def noted_recordings(store:FeatureStore # extracted just now, its recordings at hand
                     )->list:            # (name, note) of the silent, the cut short …
     "What to say of recordings that gave features, but not all that was promised."
-    from ser_nbdev.audio import recording_notes
+    from ser_nbdev.audio import narrow_notes, recording_notes
     frame = store.frame
     is_part = frame.columns.intersection(['start', 'end']).any()
     # a frame stands for the time up to the next
     known = None if is_part or store.trim_db is not None else store.lengths*store.frame_step
     seconds = dict(zip(frame.path, [None]*len(frame) if known is None else known))
     notes = of_each_file(lambda path: recording_notes(path, seconds[path]), seconds)
+    narrow = narrow_notes(path for path in notes if not notes[path])
+    notes |= {path: [note] for path, note in narrow.items()}
     silent = [(name, 'digital silence, no speech in it')
               for i, name in enumerate(frame.index) if np.ptp(store[i], axis=0).max() < .01]
     return silent + [
@@ -124,13 +126,14 @@ def noted_recordings(store:FeatureStore # extracted just now, its recordings at 
 
 def warn_of_noted(store:FeatureStore # extracted just now
                  ):
-    "One warning for all recordings that are silent, cut short, or lack a channel."
+    "One warning for all recordings that are silent, cut short, band-limited, or lack a channel."
     noted = noted_recordings(store)
     if noted:
         some = '; '.join(f'{name}: {note}' for name, note in noted[:3])
         more = ' …' if len(noted) > 3 else ''
         warn_one_line(
-            f'{len(noted)} recordings are not whole, or silent: {some}{more}', stacklevel=3)
+            f'{len(noted)} recordings are not whole, silent or band-limited: {some}{more}',
+            stacklevel=3)
 
 # %% ../nbs/25_data.ipynb #e29f06c6
 def read_labelled(corpus:str,           # name in `CORPORA`

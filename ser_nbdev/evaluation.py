@@ -269,14 +269,15 @@ def by_speaker(self:Evaluation)->pd.DataFrame: # index: speakers, the worst firs
 # %% ../nbs/56_evaluation.ipynb #369fb4b3
 @patch
 def by_corpus(self:Evaluation)->pd.DataFrame: # index: corpora; empty where there is one
-    "Of several corpora: recordings, UAR with its interval, WA and ECE of each."
+    "Of several corpora: recordings, UAR with its interval, WA, and ECE with that of chance."
     rows = {}
     if 'corpus' in self.predictions and self.predictions.corpus.nunique() > 1:
         for name, some in self.predictions.groupby('corpus', sort=False):
             score, low, high = bootstrap_ci(some)
-            right = some.predicted == some.truth
+            right, confidence = some.predicted == some.truth, some[self.classes].max(axis=1)
             rows[name] = dict(n=len(some), UAR=score, low=low, high=high, WA=right.mean(),
-                              ECE=ece(some[self.classes].max(axis=1), right))
+                              ECE=ece(confidence, right),
+                              ECE_by_chance=ece_by_chance(confidence)[0])
     return pd.DataFrame.from_dict(rows, orient='index')
 
 # %% ../nbs/56_evaluation.ipynb #49695733
@@ -359,7 +360,8 @@ def notes_in_words(self:Evaluation)->list: # of lines
     if about['unreadable']:
         lines.append(f'cannot be read, left out: {counted_names(about["unreadable"])}')
     if about['notes']:
-        lines.append(f'not whole, scored as they are: {counted_names(about["notes"])}')
+        names = counted_names(about['notes'])
+        lines.append(f'not whole or band-limited, scored as they are: {names}')
     if '' in set(self.predictions.speaker):
         lines.append('not all speakers are known: no intervals')
     return lines

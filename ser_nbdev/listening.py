@@ -14,7 +14,7 @@ import numpy as np
 from .channels import ChannelSums, mixed_channels
 from .copies import sounds_of, trace_of
 from .files import one_line
-from .opening import cut_note, open_sound
+from .opening import band_note, cut_note, open_sound
 from .parts import BEYOND
 from .sound_files import AudioError
 
@@ -128,7 +128,9 @@ def _heard_in(samples:np.ndarray, # `(n_samples, n_channels)`
     loudest = peak if samples.shape[1] == 1 else _peak_of(mono)
     trace = trace_of(at_16_khz(mono, rate))
     clipped = peak >= FULL_SCALE and _is_clipped(samples)
-    return dict(sound=trace, clipped=clipped, silent=not loudest > 1e-3, channels=notes)
+    band = band_note(mono, rate)
+    return dict(sound=trace, clipped=clipped, silent=not loudest > 1e-3, channels=notes,
+                band=[band] if band else [])
 
 # %% ../nbs/15a_listening.ipynb #9bc039c8
 def _peak_of(samples:np.ndarray)->float:

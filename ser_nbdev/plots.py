@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
+from .calibration import ece_by_chance
 from .files import label_text
 from .labels import emotion_name, emotion_palette
 from .metrics import confusion, ece, reliability
@@ -242,9 +243,10 @@ def plot_calibration(c:Comparison,   # what to draw
         bins = bins[bins.n >= 10]
         ax.plot(bins.confidence, bins.accuracy, color=colour, lw=1)
         area = 10 + 300*bins.n/bins.n.sum()
+        error = f'ECE {ece(sure, right):.3f} (by chance {ece_by_chance(sure)[0]:.3f})'
         ax.scatter(
             bins.confidence, bins.accuracy, area, color=colour, marker=marker,
-            alpha=.7, label=f'{label_text(arm)}: ECE {ece(sure, right):.3f}')
+            alpha=.7, label=f'{label_text(arm)}: {error}')
     ax.set(
         xlabel='confidence (probability of what is predicted)',
         ylabel='share that is right', xlim=(0, 1), ylim=(0, 1), title=title)
