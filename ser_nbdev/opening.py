@@ -306,7 +306,7 @@ def band_densities(y:np.ndarray, # waveform `(n_samples,)`
 # %% ../nbs/09_opening.ipynb #66dea671
 def is_narrow(y:np.ndarray, # waveform `(n_samples,)`
               rate:int,     # its sampling rate, Hz
-             )->bool:
+             )->bool:      # False where it is too short to tell
     "Whether nothing is above 4 kHz; of most recordings, a few frames tell."
     if len(y) < .032*rate or rate < WIDE_RATE:
         return False
