@@ -1,7 +1,7 @@
 """Features against named peers: speed, agreement, end to end.
 
     pip install opensmile praat-parselmouth
-    python benchmarks/features.py [--emodb shared/corpora/emodb] [--repeat 5]
+    python benchmarks/features.py [--emodb shared/corpora/emodb] [--ravdess FOLDER] [--repeat 5]
 
 Ratios are taken in one run, on one core each, best of several interleaved repetitions.
 """
@@ -22,12 +22,14 @@ import librosa
 import numpy as np
 import opensmile
 import parselmouth
+import soxr
 
 from ser_nbdev.audio import SR, load_audio, synth_vowel
 from ser_nbdev.corpora import read_corpus
 from ser_nbdev.demo import demo_corpus
 from ser_nbdev.feature_sets import extract, feature_names
 from ser_nbdev.features import HOP, N_FFT, WIN, frame_times, mfcc
+from ser_nbdev.opening import is_narrow
 from ser_nbdev.pitch import F0_MAX, F0_MIN, f0_autocorr
 
 
@@ -116,25 +118,92 @@ def correlation(recordings):
 
 # F0
 
+def praat_f0(y, ceiling=F0_MAX):
+    "Praat's F0 in each of our frames; NaN where it has none."
+    sound = parselmouth.Sound(y.astype(float), SR)
+    pitch = sound.to_pitch_ac(time_step=HOP/SR, pitch_floor=F0_MIN, pitch_ceiling=ceiling)
+    f0 = np.full(1 + len(y)//HOP, np.nan)
+    nearest = np.round(pitch.xs()*SR/HOP).astype(int)
+    inside = nearest < len(f0)
+    f0[nearest[inside]] = pitch.selected_array['frequency'][inside]
+    return f0
+
+def our_f0(y):
+    "F0 as `lld32` has it."
+    return extract(y)[:, feature_names().index('F0')]
+
+def gross_errors(f0, reference):
+    "Share of the frames that both call voiced where F0 is more than 20% off."
+    both = (f0 > 0) & (reference > 0)
+    return (np.abs(f0[both]/reference[both] - 1) > .2).mean() if both.any() else np.nan
+
 def praat(recordings):
     "F0 and voicing decisions against Praat's."
-    deviations, agreements = [], []
-    for y in recordings:
-        sound = parselmouth.Sound(y.astype(float), SR)
-        pitch = sound.to_pitch_ac(time_step=HOP/SR, pitch_floor=F0_MIN, pitch_ceiling=F0_MAX)
-        theirs = pitch.selected_array['frequency']
-        f0, _ = f0_autocorr(y)
-        nearest = np.round(pitch.xs()*SR/HOP).astype(int)
-        f0 = f0[np.clip(nearest, 0, len(f0) - 1)]
-        both = (f0 > 0) & (theirs > 0)
-        deviations.append(np.abs(f0[both]/theirs[both] - 1))
-        agreements.append((f0 > 0) == (theirs > 0))
-    deviation = np.concatenate(deviations)
-    gross, median = (deviation > .2).mean(), np.median(deviation)
-    agree = np.concatenate(agreements).mean()
-    report('F0 and Praat, both voiced: gross errors (> 20%)', f'{gross:.2%}', '< 3%', gross < .03)
+    theirs = np.concatenate([praat_f0(y) for y in recordings])
+    ours = np.concatenate([our_f0(y) for y in recordings])
+    known = ~np.isnan(theirs)
+    theirs, ours = theirs[known], ours[known]
+    both = (ours > 0) & (theirs > 0)
+    gross = gross_errors(ours, theirs)
+    median = np.median(np.abs(ours[both]/theirs[both] - 1))
+    agree = ((ours > 0) == (theirs > 0)).mean()
+    report('F0 and Praat, both voiced: gross errors (> 20%)', f'{gross:.2%}', '< 1%', gross < .01)
     report('  median deviation', f'{median:.2%}', '< 1%', median < .01)
     report('  voicing decisions agree', f'{agree:.1%}', '>= 92%', agree >= .92)
+
+CEILING = 800. # Hz, of Praat, for what lies above our 500
+
+def high_voices(recordings):
+    "The same with a higher ceiling: errors above 500 Hz, and false voicing."
+    theirs = np.concatenate([praat_f0(y, CEILING) for y in recordings])
+    ours = np.concatenate([our_f0(y) for y in recordings])
+    high = theirs > 500
+    share = high.sum()/(theirs > 0).sum()
+    gross = gross_errors(ours[high], theirs[high])
+    report(f'F0 and Praat up to {CEILING:.0f} Hz: share of voiced frames above 500 Hz',
+           f'{share:.2%}')
+    report('  gross errors, all', f'{gross_errors(ours, theirs):.2%}')
+    report('  gross errors above 500 Hz', f'{gross:.2%}', '< 6%', gross < .06)
+    report('  voiced where Praat hears no voice', f'{(ours[theirs == 0] > 0).mean():.2%}')
+    report('  unvoiced where Praat hears one', f'{(ours[theirs > 0] == 0).mean():.2%}')
+
+def pink_noise(n, seed):
+    "Noise that falls by 3 dB an octave, of standard deviation 1."
+    f = np.maximum(np.fft.rfftfreq(n, 1/SR), 20)
+    white = np.random.default_rng(seed).standard_normal(n)
+    noise = np.fft.irfft(np.fft.rfft(white)/np.sqrt(f), n)
+    return noise/noise.std()
+
+def rumble(recordings):
+    "Gross errors in pink noise, ours and Praat's, against Praat without the noise."
+    clean = np.concatenate([praat_f0(y, CEILING) for y in recordings])
+    for snr in (5, 0):
+        noisy = [(y + y.std()*10**(-snr/20)*pink_noise(len(y), k)).astype(np.float32)
+                 for k, y in enumerate(recordings)]
+        ours = gross_errors(np.concatenate([our_f0(y) for y in noisy]), clean)
+        theirs = gross_errors(np.concatenate([praat_f0(y, CEILING) for y in noisy]), clean)
+        report(f'pink noise at {snr} dB: gross errors', f'{ours:.2%}', '<= 1.5 Praat',
+               ours <= 1.5*theirs)
+        report("  Praat's", f'{theirs:.2%}')
+
+def bandwidth(recordings):
+    "Recordings that are called band-limited, as they are and after 8 kHz."
+    as_they_are = np.mean([is_narrow(y, SR) for y in recordings])
+    halved = [soxr.resample(soxr.resample(y, SR, SR//2), SR//2, SR) for y in recordings]
+    after = np.mean([is_narrow(np.round(y*2**15)/2**15, SR) for y in halved])
+    report('called band-limited as they are', f'{as_they_are:.1%}', '0%', as_they_are == 0)
+    report('  after 8 kHz and 16 bits', f'{after:.1%}', '>= 98%', after >= .98)
+
+def ravdess(folder):
+    "Every seventh recording, and women's strong fear, the highest voices."
+    df = read_corpus('ravdess', folder)
+    fear = df[(df.emotion == 'fea') & (df.gender == 'female') & (df.intensity == 'strong')]
+    for name, rows in dict(every_seventh=df[::7], strong_fear_of_women=fear).items():
+        recordings = [load_audio(path) for path in rows.path]
+        print(f'ravdess, {name.replace("_", " ")}: {len(recordings)} recordings')
+        praat(recordings)
+        high_voices(recordings)
+        bandwidth(recordings)
 
 def vowel_f0(f, k, vowel, snr):
     "True F0 and our answer for one synthetic vowel."
@@ -152,7 +221,7 @@ def vowels():
         voiced = f0 > 0
         gross = (np.abs(f0[voiced]/true[voiced] - 1) > .2).mean()
         target, met = ('< 2%', gross < .02) if snr == 20 else ('', None)
-        report(f'synthetic vowels, 60 to 500 Hz, {snr} dB SNR: gross errors', f'{gross:.2%}',
+        report(f'synthetic vowels, 60 to {F0_MAX:.0f} Hz, {snr} dB SNR: gross errors', f'{gross:.2%}',
                target, met)
         report('  called unvoiced', f'{1 - voiced.mean():.2%}')
 
@@ -249,6 +318,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description='Features against named peers.')
     parser.add_argument('--emodb', default='../shared/corpora/emodb',
                         help='folder of EmoDB; left out if it is not there')
+    parser.add_argument('--ravdess', help='folder of RAVDESS, for F0 alone')
     parser.add_argument('--repeat', type=int, default=5, help='turns, of which the best counts')
     return parser.parse_args()
 
@@ -268,8 +338,13 @@ def main():
         speed(recordings[::5], options.repeat)
         correlation(recordings)
         praat(recordings)
+        high_voices(recordings)
+        rumble(recordings[::3])
+        bandwidth(recordings)
         against_librosa(recordings[::5], options.repeat)
         end_to_end([Path(path) for path in df.path[::2]], repeat=2)
+    if options.ravdess:
+        ravdess(options.ravdess)
     print('known F0')
     vowels()
 
