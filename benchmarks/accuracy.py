@@ -21,6 +21,7 @@ import hashlib
 import json
 import warnings
 from functools import partial
+from itertools import product
 from importlib.util import find_spec
 from pathlib import Path
 import joblib
@@ -165,28 +166,36 @@ def run_svms(store, made, options, work, out):
 
 # ---- our recipe
 
-def model_predictions(store, made, seed, options, work):
-    "Predictions of all folds with one seed, with probabilities, for each normalisation."
-    from ser_nbdev.parallel import train_all
+def model_predictions(store, made, seeds, options, work):
+    "Predictions of all folds with some seeds, with probabilities, for each normalisation."
     tasks = []
-    for normalise in NORMALISE:
-        for fold in made:
-            config = TrainConfig.recipe(options.recipe, normalise=normalise, random_seed=seed)
-            name = f'{options.recipe}-{normalise}-{folder_name(fold.name)}-{seed}'
-            tasks.append((config, fold, work/name))
+    for normalise, seed, fold in product(NORMALISE, seeds, made):
+        config = TrainConfig.recipe(options.recipe, normalise=normalise, random_seed=seed)
+        name = f'{options.recipe}-{normalise}-{folder_name(fold.name)}-{seed}'
+        tasks.append((config, fold, work/name))
     found = {normalise: [] for normalise in NORMALISE}
-    for run, (config, fold, _) in zip(train_all(tasks, store, store.frame, options.jobs), tasks):
-        found[config.normalise].append(run.predictions.assign(fold=fold.name, seed=seed))
+    for run, (config, fold, _) in zip(trained(tasks, store, options), tasks):
+        predicted = run.predictions.assign(fold=fold.name, seed=config.random_seed)
+        found[config.normalise].append(predicted)
     return {normalise: pd.concat(tables) for normalise, tables in found.items()}
+
+def trained(tasks, store, options):
+    "Runs of all tasks."
+    if options.at_once:
+        from at_once import train_together
+        return train_together(tasks, store, store.frame)
+    from ser_nbdev.parallel import train_all
+    return train_all(tasks, store, store.frame, options.jobs)
 
 def run_models(store, made, options, work, out):
     "All seeds; the predictions so far are written after each of them."
     so_far = {normalise: [] for normalise in NORMALISE}
-    for seed in range(options.seeds):
-        for normalise, table in model_predictions(store, made, seed, options, work).items():
+    each = [[seed] for seed in range(options.seeds)]
+    for seeds in [range(options.seeds)] if options.at_once else each:
+        for normalise, table in model_predictions(store, made, seeds, options, work).items():
             so_far[normalise].append(table)
             path = out/f'{options.recipe}-{normalise}.parquet'
-            if seeds_in(path) <= seed + 1:
+            if seeds_in(path) <= seeds[-1] + 1:
                 write_predictions(pd.concat(so_far[normalise]), made, path)
 
 def write_predictions(table, made, path):
@@ -330,6 +339,7 @@ def parser():
     add('--only', choices=('svm', 'model', 'table'), help='one part alone')
     add('--jobs', type=int, default=2,
         help='models that train side by side (1 with a GPU); openSMILE runs in 2 processes or more')
+    add('--at_once', action='store_true', help='all models as one program: benchmarks/at_once.py')
     add('--work', help='folder of what is unfinished (default: ser_runs/accuracy-CORPUS)')
     add('--out', help='folder of the result (default: nbs/runs/accuracy-CORPUS)')
     return p

@@ -18,6 +18,7 @@ import zlib
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import soundfile
@@ -31,8 +32,10 @@ from ser_nbdev.config import RECIPES, TrainConfig
 from ser_nbdev.console import SPEAKER_HELP, console, usual_split
 from ser_nbdev.corpora import read_corpus
 from ser_nbdev.data import corpus_root, reader_options
+from ser_nbdev.feature_sets import feature_set
 from ser_nbdev.files import alone, folder_name
 from ser_nbdev.folds import folds
+from ser_nbdev.hearing import hear_waveform
 from ser_nbdev.labels import LABEL_SETS, CorpusError, relabel
 from ser_nbdev.metrics import ece, uar
 from ser_nbdev.parts import times_of
@@ -118,41 +121,92 @@ ALTERATIONS = {
     '10% faster': partial(faster, up=11, down=10),
     '10% slower': partial(faster, up=9, down=10)}
 
-def altered(i, frame, waveforms, alteration):
-    "A recording of the table, altered; its name decides how."
-    rng = np.random.default_rng(zlib.crc32(str(frame.index[i]).encode()))
-    others = np.flatnonzero(frame.speaker.to_numpy() != frame.speaker.iloc[i])
-    y = alteration(waveforms[i], rng, lambda: waveforms[rng.choice(others)])
-    return np.asarray(y, np.float32)
+class Waveforms:
+    "All recordings in one file that every process maps into memory."
+    def __init__(self, frame, path):
+        self.path, self.names = path, frame.index.astype(str).tolist()
+        self.speakers = frame.speaker.to_numpy()
+        waves = [load_audio(path, start=start, end=end)
+                 for path, (start, end) in zip(frame.path, times_of(frame))]
+        self.ends = np.cumsum([0, *map(len, waves)])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.concatenate(waves))
+
+    def __len__(self): return len(self.names)
+
+    def __getitem__(self, i):
+        samples = np.load(self.path, mmap_mode='r')
+        return np.array(samples[self.ends[i]:self.ends[i+1]])
+
+    def altered(self, i, alteration):
+        "A recording, altered; its name decides how."
+        rng = np.random.default_rng(zlib.crc32(self.names[i].encode()))
+        others = np.flatnonzero(self.speakers != self.speakers[i])
+        y = alteration(self[i], rng, lambda: self[rng.choice(others)])
+        return np.asarray(y, np.float32)
+
+def hear_some(features, waveforms, alteration, rows):
+    "What is scored of some recordings: the task of one process."
+    return [hear_waveform(feature_set(features), waveforms.altered(i, alteration)) for i in rows]
+
+def hear_all(features, waveforms, alteration, jobs):
+    "What is scored of all recordings, in processes side by side."
+    parts = np.array_split(np.arange(len(waveforms)), max(1, len(waveforms)//30))
+    tasks = [joblib.delayed(hear_some)(features, waveforms, alteration, part) for part in parts]
+    return [heard for part in joblib.Parallel(jobs)(tasks) for heard in part]
 
 # ---- scores
 
-def answers(recognizer, frame, rows, waveforms, alteration):
-    "Probabilities for rows of the table; NaN where there was no label."
-    heard = [recognizer.hear(altered(i, frame, waveforms, alteration)) for i in rows]
+def answers(recognizer, heard):
+    "Probabilities for what was heard; NaN where there was no label."
     order = np.argsort([len(h.x) for h in heard])
-    found = np.zeros((len(rows), len(recognizer.classes)))
+    found = np.zeros((len(heard), len(recognizer.classes)))
     for batch in np.array_split(order, max(1, len(order)//32)):
         for i, p in zip(batch, recognizer.score_heard([heard[i] for i in batch])):
             found[i] = [p.probabilities[code] for code in recognizer.classes]
     return found
 
-def predictions(judges, frame, waveforms):
+class Judges:
+    "Recognisers, each for its own rows of the table."
+    def __init__(self, features, judges):
+        self.features, self.judges = features, judges
+        self.classes = judges[0][2].classes
+
+    def answers(self, heard, name):
+        "Seed, rows and probabilities of each."
+        for seed, rows, recognizer in self.judges:
+            yield seed, rows, answers(recognizer, [heard[i] for i in rows])
+
+class JudgesAtOnce:
+    "The same of benchmarks/at_once.py."
+    def __init__(self, features, together):
+        self.features, self.together, self.classes = features, together, together.classes
+
+    def answers(self, heard, name):
+        "Seed, rows and probabilities of each."
+        silent = np.array([bool(h.reason) for h in heard])
+        found = self.together.probabilities([h.x for h in heard], name)
+        for (config, fold, _), p in zip(self.together.tasks, found):
+            p[silent[fold.test]] = np.nan
+            yield config.random_seed, fold.test, p
+
+def predictions(judges, frame, waveforms, jobs):
     "A row for each recording, model and alteration."
     parts = []
     bar = tqdm(ALTERATIONS.items(), unit='alteration', leave=False)
     for name, alteration in bar:
         bar.set_postfix_str(name)
-        for seed, rows, recognizer in judges:
-            p = answers(recognizer, frame, rows, waveforms, alteration)
+        heard = hear_all(judges.features, waveforms, alteration, jobs)
+        for seed, rows, p in judges.answers(heard, name):
             known = ~np.isnan(p[:, 0])
             best = np.where(known, np.nan_to_num(p).argmax(1), -1)
             parts.append(pd.DataFrame(dict(
                 alteration=name, name=frame.index[rows], speaker=frame.speaker.iloc[rows],
                 seed=seed, truth=frame.emotion.iloc[rows],
-                predicted=np.append(recognizer.classes, 'no label')[best],
+                predicted=np.append(judges.classes, 'no label')[best],
                 confidence=np.where(known, np.nan_to_num(p).max(1), np.nan))))
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table.astype({name: 'category' for name in table.select_dtypes(object)})
 
 def scores_of(table, clean):
     "A line of the table: means over seeds, of all speakers together."
@@ -199,19 +253,22 @@ def draw(table, path):
 # ---- the program
 
 def trained_judges(frame, options, work):
-    "(seed, test rows, recogniser) for each fold and seed."
-    from ser_nbdev.parallel import train_all
-    from ser_nbdev.recognizer import Recognizer
+    "A recogniser for each fold and seed, and the table of what can be read."
     features = TrainConfig.recipe(options.recipe).features
     store = extract_corpus(frame, features, work/f'features-{features}')
     made = folds(store.frame, by=usual_split(options.corpus), k=options.folds)
     tasks = [(TrainConfig.recipe(options.recipe, random_seed=seed), fold,
               work/f'{options.recipe}-{folder_name(fold.name)}-{seed}')
              for seed in range(options.seeds) for fold in made]
+    if options.at_once:
+        from at_once import Together
+        return JudgesAtOnce(features, Together(tasks, store, store.frame).fit()), store.frame
+    from ser_nbdev.parallel import train_all
+    from ser_nbdev.recognizer import Recognizer
     runs = train_all(tasks, store, store.frame, options.jobs)
     judges = [(config.random_seed, fold.test, Recognizer.from_run(run))
               for run, (config, fold, _) in zip(runs, tasks)]
-    return judges, store.frame
+    return Judges(features, judges), store.frame
 
 def given_judges(frame, options):
     "The recogniser that was given, for all rows; its classes have to be the corpus'."
@@ -221,7 +278,7 @@ def given_judges(frame, options):
     if strange:
         raise CorpusError(f'{options.bundle} knows {", ".join(recognizer.classes)}, and the corpus '
                           f'has {", ".join(sorted(set(frame.emotion)))}; give --labels')
-    return [(0, np.arange(len(frame)), recognizer)]
+    return Judges(recognizer.features, [(0, np.arange(len(frame)), recognizer)])
 
 def run(options):
     "Read, train if asked to, alter, score, write."
@@ -236,9 +293,8 @@ def run(options):
             judges, frame = trained_judges(frame, options, work)
     else:
         judges = given_judges(frame, options)
-    waveforms = [load_audio(path, start=start, end=end)
-                 for path, (start, end) in zip(frame.path, times_of(frame))]
-    table = predictions(judges, frame, waveforms)
+    waveforms = Waveforms(frame, work/'waveforms.npy')
+    table = predictions(judges, frame, waveforms, options.jobs)
     out.mkdir(parents=True, exist_ok=True)
     what = options.recipe or 'bundle'
     table.to_parquet(out/f'{what}.parquet')
@@ -262,7 +318,8 @@ def parser():
     add('--folds', type=int,
         help='number of folds, 3 or more (default: one per speaker; iemocap and demo: session)')
     add('--seeds', type=int, default=3, help='models for each fold (default: 3)')
-    add('--jobs', type=int, default=2, help='models that train side by side')
+    add('--jobs', type=int, default=2, help='models that train, and processes that hear')
+    add('--at_once', action='store_true', help='all models as one program: benchmarks/at_once.py')
     add('--work', help='folder of what is unfinished (default: ser_runs/robustness-CORPUS)')
     add('--out', help='folder of the result (default: nbs/runs/robustness-CORPUS)')
     return p

@@ -8,12 +8,9 @@ __all__ = ['AlteredCopy', 'copy_folder', 'altered_copies']
 # %% ../nbs/24a_altered_copies.ipynb #ad2e5dba
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 from .conditions import CONDITIONS
-from .data import Rows
 from .labels import CorpusError
-from .store import FeatureStore, extract_corpus
+from .store import MAX_UTTERANCES, FeatureStore, extract_corpus
 
 # %% ../nbs/24a_altered_copies.ipynb #8f33f515
 class AlteredCopy:
@@ -48,11 +45,12 @@ def altered_copies(features # feature store, or rows of one
                           'store, or set altered=0')
     _check_recordings(store)
     frame, copies = store.frame.drop(columns=['n_frames', 'same_audio'], errors='ignore'), []
+    jobs = -1 if len(frame)>MAX_UTTERANCES else None
     names = frame.index if store is features else frame.index[features.rows]
     for number in range(1, len(CONDITIONS) + 1):
         made = extract_corpus(
             frame, f'altered{number}_{store.features}', copy_folder(store, number),
-            dtype=store.dtype.name, compare=False)
+            jobs=jobs, dtype=store.dtype.name, compare=False)
         copies.append(AlteredCopy(features, made, names))
     return copies
 

@@ -51,20 +51,27 @@ SHORTEST, MARGIN = 5, 5  # steps: above the high threshold, and kept around each
 def speech_steps(y:np.ndarray  # waveform at 16 kHz, `(n_samples,)`
                 )->np.ndarray: # bool, for each 10 ms, `(n_steps,)`
     "Steps that pass the gate; all of them where nothing does."
-    levels = step_levels(y)
+    keep = np.zeros(-(-len(y)//HOP), bool)
+    sounding = np.flatnonzero(np.abs(y) > ZERO)
+    if len(sounding):
+        first, last = sounding[0]//HOP, sounding[-1]//HOP + 1
+        keep[first:last] = _passing(step_levels(y[first*HOP:last*HOP]))
+    return keep if keep.any() else ~keep
+
+def _passing(levels:np.ndarray)->np.ndarray:
+    "Steps in runs above the low threshold that reach the high one, and those around them."
     high, low = thresholds(levels)
     keep = np.zeros(len(levels), bool)
     for begin, end in runs_of(levels > low):
         if np.sum(levels[begin:end] > high) >= SHORTEST:
             keep[max(0, begin - MARGIN):end + MARGIN] = True
-    sounding = np.flatnonzero(np.abs(y) > ZERO)
-    if len(sounding):
-        keep[:sounding[0]//HOP] = False
-        keep[sounding[-1]//HOP + 1:] = False
-    return keep if keep.any() else ~keep
+    return keep
 
 # %% ../nbs/21b_gate.ipynb #80f9b147
 def speech_only(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
                )->tuple:     # what passes, `(n_samples,)`; time of each of its frames, s
     "The waveform without what the gate holds back, and where its frames were."
+    sounding = np.flatnonzero(np.abs(y) > ZERO)
+    if len(sounding):
+        y = y[:sounding[-1] + 1]
     return cut_steps(y, speech_steps(y))
