@@ -65,7 +65,8 @@ def read_task(options, work):
     frame = read_corpus(name, root, **reader_options(name, options.speaker))
     frame = relabel(frame, LABEL_SETS[options.labels])
     features = TrainConfig.recipe(options.recipe).features
-    store = extract_corpus(frame[frame.duration.notna()], features, work/f'features-{features}')
+    store = extract_corpus(frame[frame.duration.notna()], features, work/f'features-{features}',
+                           jobs=options.jobs)
     by = usual_split(name)
     return store, folds(store.frame, by=by, k=options.folds)
 

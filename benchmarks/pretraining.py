@@ -51,7 +51,7 @@ class Task:
         features = configuration(system).features
         if features not in self.stores:
             task = dict(corpus='emodb', root=self.options.root, labels='six', folds=None,
-                        speaker=None, recipe='pretrained')
+                        speaker=None, recipe='pretrained', jobs=1)
             if features != configuration('pretrained').features:
                 frame = self.store('pretrained').frame
                 self.stores[features] = extract_corpus(

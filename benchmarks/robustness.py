@@ -255,7 +255,8 @@ def draw(table, path):
 def trained_judges(frame, options, work):
     "A recogniser for each fold and seed, and the table of what can be read."
     features = TrainConfig.recipe(options.recipe).features
-    store = extract_corpus(frame, features, work/f'features-{features}')
+    store = extract_corpus(
+        frame, features, work/f'features-{features}', jobs=options.jobs)
     made = folds(store.frame, by=usual_split(options.corpus), k=options.folds)
     tasks = [(TrainConfig.recipe(options.recipe, random_seed=seed), fold,
               work/f'{options.recipe}-{folder_name(fold.name)}-{seed}')
