@@ -44,7 +44,7 @@ from ser_nbdev.store import extract_corpus
 
 SETS = ('IS09', 'eGeMAPSv02', 'ComParE_2016')
 NORMALISE = ('global', 'speaker')
-RECIPES = ('modern', 'pretrained')
+RECIPES = ('modern', 'robust', 'pretrained')
 WHISPER = 'Whisper base' # its frames' statistics
 CS = 10.**np.arange(-5, 1) # of the SVM
 

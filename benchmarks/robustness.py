@@ -205,8 +205,7 @@ def predictions(judges, frame, waveforms, jobs):
                 seed=seed, truth=frame.emotion.iloc[rows],
                 predicted=np.append(judges.classes, 'no label')[best],
                 confidence=np.where(known, np.nan_to_num(p).max(1), np.nan))))
-    table = pd.concat(parts, ignore_index=True)
-    return table.astype({name: 'category' for name in table.select_dtypes(object)})
+    return pd.concat(parts, ignore_index=True)
 
 def scores_of(table, clean):
     "A line of the table: means over seeds, of all speakers together."
