@@ -89,7 +89,7 @@ class WithCopies:
 # %% ../nbs/32_augment.ipynb #1e1de880
 def with_altered(view:Sequence, # features, normalised
                  copies:list    # of views of the same utterances; may be empty
-                )->Sequence:    # the view, or a `WithCopies`
+                )->Sequence|WithCopies: # the view itself without copies
     "A view that knows its altered copies, if there are any."
     return WithCopies(view, copies) if copies else view
 

@@ -37,7 +37,7 @@ def around_hops(x:np.ndarray # of each hop `(n_hops,)`
     "Sums over the `OFFSET_HOPS` around each boundary, fewer at the ends."
     n = len(x) + 1
     padded = np.pad(x, OFFSET_HOPS//2)
-    return sum(padded[k:k+n] for k in range(OFFSET_HOPS))
+    return sum((padded[k:k+n] for k in range(OFFSET_HOPS)), np.zeros(n, x.dtype))
 
 def without_offset(y:np.ndarray  # waveform at 16 kHz, float32 `(n_samples,)`
                   )->np.ndarray: # the same, float32 `(n_samples,)`

@@ -19,12 +19,12 @@ class AroundSet(FeatureSet):
     inner:FeatureSet=None # the other set
 
     @property
-    def frame_step(self)->float: # s
+    def frame_step(self)->float: # type: ignore[override] # s
         "From frame to frame."
         return self.inner.frame_step
 
     @property
-    def first_frame(self)->float: # s
+    def first_frame(self)->float: # type: ignore[override] # s
         "Centre of the first frame."
         return self.inner.first_frame
 
