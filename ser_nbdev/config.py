@@ -167,13 +167,13 @@ RECIPES = dict(
     quick = dict(
         features='lld32', stack=4, batch_size=32, epochs=15,
         learning_rate=3e-3, schedule='cosine', clip_norm=1.),
-    studio = dict(
+    modern = dict(
         features='lld43', stack=8, batch_size=32, epochs=20,
         learning_rate=2e-3, schedule='cosine', clip_norm=1.,
         class_weights=True, dropout_rate=.5, input_dropout=.2,
         layer_dropout=.3, functionals=512, centred=True, mix=.4,
         weight_average=.99, join_validation=True),
-    modern = dict(
+    robust = dict(
         features='speech_lld43', altered=.75, stack=8, batch_size=32,
         epochs=60, learning_rate=2e-3, schedule='cosine', clip_norm=1.,
         class_weights=True, dropout_rate=.5, input_dropout=.2,
