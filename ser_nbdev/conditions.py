@@ -7,15 +7,16 @@ __all__ = ['CONDITIONS', 'CONDITIONS_VERSION', 'at_snr', 'coloured_noise', 'own_
            'by_telephone', 'with_noise', 'with_babble', 'in_any_room', 'dull', 'in_noisy_room', 'by_noisy_telephone',
            'hissing', 'noisy', 'altered', 'AlteredSet', 'altered_set']
 
-# %% ../nbs/22e_conditions.ipynb #efa07eb2
+# %% ../nbs/22e_conditions.ipynb #c36a6f99
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from .audio import SR
-from .feature_sets import FeatureSet, facts_digest, feature_set
+from .feature_sets import facts_digest, feature_set
+from .speech_sets import AroundSet
 
-# %% ../nbs/22e_conditions.ipynb #900e5a95
+# %% ../nbs/22e_conditions.ipynb #cb2b5721
 def at_snr(y:np.ndarray,     # speech, `(n_samples,)`
            noise:np.ndarray, # as long
            snr:float         # dB
@@ -33,7 +34,7 @@ def coloured_noise(rng:np.random.Generator, # where chance comes from
     frequency = np.maximum(np.arange(len(spectrum)), 1)
     return np.fft.irfft(spectrum/frequency**(slope/2), n)
 
-# %% ../nbs/22e_conditions.ipynb #0017259a
+# %% ../nbs/22e_conditions.ipynb #20cf90b7
 def own_babble(y:np.ndarray,           # speech, `(n_samples,)`
                rng:np.random.Generator # where chance comes from
               )->np.ndarray:           # `(n_samples,)`
@@ -49,7 +50,7 @@ def own_babble(y:np.ndarray,           # speech, `(n_samples,)`
         babble += voice*10**(rng.uniform(-6, 6)/20)
     return babble
 
-# %% ../nbs/22e_conditions.ipynb #9f454f32
+# %% ../nbs/22e_conditions.ipynb #b6d5e9fd
 def in_room(y:np.ndarray,            # speech, `(n_samples,)`
             rng:np.random.Generator, # where chance comes from
             rt60:float               # s
@@ -63,7 +64,7 @@ def in_room(y:np.ndarray,            # speech, `(n_samples,)`
     echo[0] = 1
     return fftconvolve(y, echo)[:len(y)]
 
-# %% ../nbs/22e_conditions.ipynb #adc34707
+# %% ../nbs/22e_conditions.ipynb #9db2356f
 def band_limited(y:np.ndarray,    # speech, `(n_samples,)`
                  low:float|None,  # Hz; None: from 0 on
                  high:float,      # Hz
@@ -90,38 +91,46 @@ def by_telephone(y:np.ndarray,           # speech, `(n_samples,)`
     y = band_limited(y, low, high, int(rng.integers(4, 9)))
     return mu_law(y) if rng.random()<.5 else y
 
-# %% ../nbs/22e_conditions.ipynb #b8ff490f
+# %% ../nbs/22e_conditions.ipynb #ba4b3f1d
 def with_noise(y, rng, lowest, highest, steepest=2.):
     "Noise of any colour, at an SNR between two limits."
     noise = coloured_noise(rng, len(y), rng.uniform(0, steepest))
     return at_snr(y, noise, rng.uniform(lowest, highest))
 
 def with_babble(y, rng):
+    "A murmur between 5 and 25 dB below."
     return at_snr(y, own_babble(y, rng), rng.uniform(5, 25))
 
 def in_any_room(y, rng):
+    "A reverberation time of .15 to 1.2 s."
     return in_room(y, rng, rng.uniform(.15, 1.2))
 
 def dull(y, rng):
+    "Nothing above 2.5 to 6.5 kHz."
     return band_limited(y, None, rng.uniform(2500, 6500))
 
 def in_noisy_room(y, rng):
+    "A smaller room, and noise in it."
     return with_noise(in_room(y, rng, rng.uniform(.1, .7)), rng, 10, 30)
 
 def by_noisy_telephone(y, rng):
+    "A telephone, and noise on the line."
     return with_noise(by_telephone(y, rng), rng, 10, 35)
 
+# %% ../nbs/22e_conditions.ipynb #cf63103e
 def hissing(y, rng):
+    "White noise, down to the level of the speech."
     return with_noise(y, rng, 0, 25, steepest=0)
 
 def noisy(y, rng):
+    "Noise of any colour."
     return with_noise(y, rng, 5, 30)
 
 CONDITIONS = (
     noisy, with_babble, in_any_room, by_telephone, dull,
     in_noisy_room, hissing, by_noisy_telephone)
 
-# %% ../nbs/22e_conditions.ipynb #3786d8b1
+# %% ../nbs/22e_conditions.ipynb #9c550fce
 def altered(y:np.ndarray, # waveform at 16 kHz, float32 `(n_samples,)`
             number:int    # of the copy, from 1
            )->np.ndarray: # float32 `(n_samples,)`
@@ -131,27 +140,11 @@ def altered(y:np.ndarray, # waveform at 16 kHz, float32 `(n_samples,)`
     condition = CONDITIONS[number - 1]
     return np.asarray(condition(y.astype(float), rng), np.float32)
 
-# %% ../nbs/22e_conditions.ipynb #11c6e4e8
+# %% ../nbs/22e_conditions.ipynb #4fc4d0a9
 @dataclass(frozen=True)
-class AlteredSet(FeatureSet):
+class AlteredSet(AroundSet):
     "Another set, of recordings in one of the conditions."
-    inner:FeatureSet=None # the other set
-    number:int=1          # of the copy
-
-    @property
-    def frame_step(self)->float: # s
-        "From frame to frame."
-        return self.inner.frame_step
-
-    @property
-    def first_frame(self)->float: # s
-        "Centre of the first frame."
-        return self.inner.first_frame
-
-    @property
-    def facts(self)->dict: # JSON-able
-        "What stores and runs keep of the inner set."
-        return self.inner.facts
+    number:int=1 # of the copy
 
     @property
     def fingerprint(self)->str: # 16 hexadecimal digits
@@ -165,7 +158,7 @@ class AlteredSet(FeatureSet):
         "The features of the altered waveform."
         return self.inner.matrix(altered(y, self.number))
 
-# %% ../nbs/22e_conditions.ipynb #7a92b964
+# %% ../nbs/22e_conditions.ipynb #27da9638
 CONDITIONS_VERSION = 1
 
 def altered_set(name:str     # such as `altered3_speech_lld43`

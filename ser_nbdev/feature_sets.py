@@ -226,6 +226,7 @@ def made_set(name:str   # such as `whisper_base` or `whisper_base+lld43`
     module, function = maker.split(':')
     return getattr(import_module(module), function)(name)
 
+# %% ../nbs/22_feature_sets.ipynb #a0117918
 def feature_set(features:str|FeatureSet # name of a set, a sum of names, or a set
                )->FeatureSet:           # the set
     "Look a feature set up."

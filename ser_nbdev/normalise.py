@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CMVN', 'one_speaker_each', 'fit_cmvn', 'statistics_rows', 'check_corpora_known', 'corpora_alike', 'EndToEnd',
-           'Normalised']
+           'Normalised', 'normalised_views']
 
 # %% ../nbs/23_normalise.ipynb #3d3a4f06
 from collections.abc import Sequence
@@ -150,7 +150,7 @@ class EndToEnd:
 
     def rows(self,
              rows:Sequence # positions in one view
-            )->np.ndarray: # positions of the same utterances in all views
+            )->np.ndarray: # int `(n_views*n_rows,)`, the same utterances in all views
         "The same rows of each view."
         starts = np.arange(len(self.views))*len(self.views[0])
         return (starts[:, None] + np.asarray(rows)).ravel()
@@ -177,3 +177,18 @@ class Normalised:
 
     def __getitem__(self, i):
         return self.cmvn(self.features[i], self.speakers[i])
+
+# %% ../nbs/23_normalise.ipynb #334086f1
+def normalised_views(how:str,            # global, corpus or speaker
+                     views:list,         # the features, then their altered copies
+                     frame:pd.DataFrame, # corpus table
+                     train:Sequence      # positions of the training rows
+                    )->tuple:            # list of `Normalised`; the `CMVN` of the first
+    "Statistics of all views together; of each by itself where each speaker has its own."
+    rows, groups = statistics_rows(how, frame, train)
+    if how == 'speaker':
+        found = [Normalised(x, fit_cmvn(x, rows, groups), groups) for x in views]
+        return found, found[0].cmvn
+    heard = EndToEnd(views)
+    cmvn = fit_cmvn(heard, heard.rows(rows), groups and groups*len(views))
+    return [Normalised(x, cmvn, groups) for x in views], cmvn

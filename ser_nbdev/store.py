@@ -376,7 +376,7 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
                    dtype:str='float32',     # 'float16' takes half of the space
                    progress:bool=True,      # show a bar with the time left?
                    trim_db:float|None=None, # cut off both ends what is so many dB below the loudest
-                   compare:bool=True,       # look for recordings that are the same?
+                   compare:bool=True        # look for recordings that are the same?
                   )->FeatureStore:
     "Extract what is new or changed, keep the rest, report what cannot be read."
     fs, out, table = feature_set(features), Path(out), checked_table(df)
@@ -387,9 +387,7 @@ def extract_corpus(df:pd.DataFrame,         # corpus table: index `name`, column
     plan = planned_shards(sizes)
     options = joblib_options(jobs, backend, scheduler, sum(sizes))
     with workplace(out, kind):
-        done = run_tasks(
-            plan, sources, fs, kind, (out/'shards').absolute(), options,
-            progress)
+        done = run_tasks(plan, sources, fs, kind, (out/'shards').absolute(), options, progress)
         store = finish_store(table, done, fs, kind, out, compare)
     if len(store)<len(df):
         warn_one_line(f'{len(df)-len(store)} of {len(df)} recordings gave no features, '
