@@ -23,6 +23,7 @@ class InputConfig:
     features:str = 'mfcc20'    # feature set: mfcc20, lld32, lld43, whisper_base, a sum
     normalise:str = 'global'   # statistics: global (training rows), corpus, speaker (own) or none
     stack:int = 1              # consecutive frames joined to one step
+    altered:float = 0.         # share of training utterances in altered copies: noise, rooms …
 
     def __post_init__(self): check_config(self)
 
@@ -51,7 +52,6 @@ class TrainConfig(InputConfig):
     class_weights:bool = False    # weigh each class by the inverse of its frequency
     mix:float = 0.                # beta parameter for a second utterance mixed in; 0: none
     noise:float = 0.              # standard deviation of noise added to training features
-    altered:float = 0.            # share of training utterances in altered copies: noise, rooms …
     weight_average:float = 0.     # momentum of an average of the weights, which is kept; 0: none
     patience:int = 0              # epochs without a better validation UAR before it stops; 0: never
     precision:str = 'float32'     # of the arithmetic: float32, mixed_float16, mixed_bfloat16

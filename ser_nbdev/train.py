@@ -16,7 +16,7 @@ import pandas as pd
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .altered_copies import altered_copies
-from .augment import augmented, with_altered
+from .augment import augmented, with_altered, with_their_copies
 from .bucketing import BucketIterator
 from .calibration import CALIBRATION, calibration_of
 from .callbacks import Curves, Progress, StopOnNaN
@@ -29,7 +29,7 @@ from .labels import in_vocabulary_order
 from .machines import fit_cluster, start_together
 from .metrics import cross_entropy, softmax, uar, wa
 from .model import build_model
-from .normalise import EndToEnd, normalised_views
+from .normalise import normalised_views
 from .recordings import KNOWN, known_bytes, known_rows
 from .runs import (
     Checkpoint, Run, described_run, locked_run, open_run, write_finished)
@@ -141,6 +141,12 @@ class SaveEpoch(keras.callbacks.Callback):
         self.model.stop_training = self.checkpoint.done
 
 # %% ../nbs/03_train_multigpu.ipynb #25527e46
+def _repeatable():
+    "The same numbers each time, on TensorFlow too."
+    if keras.backend.backend()=='tensorflow':
+        import tensorflow as tf
+        tf.config.experimental.enable_op_determinism()
+
 class Training:
     "What one training works with."
     def __init__(self,
@@ -151,6 +157,7 @@ class Training:
         out:str|Path,       # folder of the run
         devices:tuple,      # names, from `checked_devices`; empty: what is there
         start:Start=None):  # a trained model to begin with
+        _repeatable()
         self.config, self.view = config, view
         self.start = start
         self.frame, self.fold = frame, fold
@@ -199,8 +206,7 @@ def _restore(self:Training):
         put_start(self.start, self.model, self.classes)
     elif self.config.functionals:
         layer = self.model.get_layer('functionals')
-        heard = EndToEnd([self.view, *getattr(self.view, 'copies', ())])
-        layer.adapt(heard, heard.rows(self.fold.train))
+        layer.adapt(*with_their_copies(self.view, self.fold.train))
     variables = _state_of(self.model)
     state = self.checkpoint.read(variables, self.model.weights)
     for variable, value in zip(variables, state):
@@ -393,12 +399,6 @@ def _taken_up(out, config, bar):
         bar.update(config.epochs)
     return Run(out)
 
-def _repeatable():
-    "The same numbers each time, on TensorFlow too."
-    if keras.backend.backend()=='tensorflow':
-        import tensorflow as tf
-        tf.config.experimental.enable_op_determinism()
-
 # %% ../nbs/03_train_multigpu.ipynb #890e6da8
 def train(
     config:TrainConfig,     # everything that decides the training
@@ -427,7 +427,6 @@ def train(
             start_together(strategy_for(devices), out)
         elif Run(out).finished:
             return _taken_up(out, config, bar)
-        _repeatable()
         training = Training(config, view, frame, fold, out, devices, start)
         return training.complete(bar, curves, tensorboard)
 
