@@ -35,7 +35,7 @@ def copy_folder(store:FeatureStore, # of the recordings themselves
                 number:int          # of the copy
                )->Path:
     "Where the features of a copy are."
-    return store.path.with_name(f'{store.path.name}-altered{number}')
+    return store.path.with_name(f'{store.path.name}-altered')/str(number)
 
 def altered_copies(features:FeatureStore, # or `Rows` of one
                   )->list:                # of `AlteredCopy`, one for each condition
