@@ -152,7 +152,7 @@ def seeds_from(seed):
 def fresh_model(config:TrainConfig, # architecture, precision and seed
                 n_features:int,     # columns of the features
                 n_classes:int       # emotions
-               )->keras.Model:
+               )->keras.Model:      # not compiled
     "A new model, its weights decided by the seed."
     with seeds_from(config.random_seed), computed_in(config.precision):
         return build_model(n_features, n_classes, **config.architecture)
