@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ZERO', 'ZERO_SECONDS', 'DIGITAL', 'DIGITAL_SECONDS', 'DIGITAL_SHARE', 'QUIET_SHARE', 'QUIET_SECONDS', 'LEFT_SECONDS',
            'LOUD_SECONDS', 'SILENCE_DB', 'ACTIVE_DB', 'VOICED_RUN', 'VOICED_SHARE', 'STEADY_SPREAD', 'STEADY_CHANGE',
-           'TONE_CHANGE', 'TONE_REST', 'STEADY_PITCH', 'step_peaks', 'runs_of', 'loud_amplitude', 'steps_to_score',
-           'cut_steps', 'without_silence', 'frame_levels', 'power_besides_lines', 'no_speech']
+           'TONE_CHANGE', 'TONE_REST', 'STEADY_PITCH', 'RUMBLE_DB', 'step_peaks', 'runs_of', 'loud_amplitude',
+           'steps_to_score', 'cut_steps', 'without_silence', 'frame_levels', 'power_besides_lines', 'no_speech']
 
 # %% ../nbs/21a_speech.ipynb #90aace19
 import numpy as np
@@ -105,6 +105,7 @@ STEADY_CHANGE = .8   # dB from frame to frame, median; below: noise, where nothi
 TONE_CHANGE = .35    # the same; below: perhaps a tone
 TONE_REST = -15      # power outside the two strongest lines, dB
 STEADY_PITCH = .15   # standard deviation, semitones
+RUMBLE_DB = 20       # power that pre-emphasis takes away; of speech it takes 14 dB at most
 
 def frame_levels(y:np.ndarray  # waveform at 16 kHz, float32 `(n_samples,)`
                 )->np.ndarray: # dB of full scale, `(n_frames,)`
@@ -150,11 +151,14 @@ def no_speech(y:np.ndarray,      # waveform at 16 kHz, float32 `(n_samples,)`
     "What is certainly no speech: silence, steady noise, a tone."
     if frame_levels(y).max() < SILENCE_DB:
         return 'silence'
-    levels = frame_levels(preemphasis(y))
+    emphasised = preemphasis(y)
+    levels = frame_levels(emphasised)
     active = levels > levels.max() - ACTIVE_DB
     both = active[1:] & active[:-1]
     changes = np.abs(np.diff(levels))[both] if both.any() else np.zeros(1)
-    f0 = f0_autocorr(y)[0] if f0 is None else f0
+    rumbles = y@y > 10**(RUMBLE_DB/10)*(emphasised@emphasised)
+    if rumbles or f0 is None: # its slow waves pass for a voice
+        f0 = f0_autocorr(emphasised if rumbles else y)[0]
     if _is_steady_noise(levels[active], changes, f0 > 0):
         return 'steady noise'
     if np.median(changes) < TONE_CHANGE and _is_tone(y, active, f0):
