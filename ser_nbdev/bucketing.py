@@ -203,6 +203,7 @@ def checked_labels(labels, # class of each utterance
 # %% ../nbs/01_bucketing.ipynb #a0309a49
 class BucketIterator:
     "Batches of similar length, every utterance exactly once an epoch."
+    longest = 0 # frames of a batch, at least
     def __init__(self,
         features:Sequence,      # anything indexable that gives arrays `(n_frames, n_features)`
         labels:Sequence[int],   # class of each utterance, int `(n,)`
@@ -272,7 +273,7 @@ def __getitem__(self:BucketIterator,
     "Batch `i` of this epoch, padded to its longest utterance."
     k, n = self.shard
     batch = self.plan[i]
-    longest = max(self.frames_of[r] for r in batch)
+    longest = max(self.longest, *(self.frames_of[r] for r in batch))
     rows = batch[k::n]
     some = rows if len(rows) else batch[:1] # fewer utterances than workers
     xs = [self.features[r] for r in some]
