@@ -203,7 +203,6 @@ def checked_labels(labels, # class of each utterance
 # %% ../nbs/01_bucketing.ipynb #a0309a49
 class BucketIterator:
     "Batches of similar length, every utterance exactly once an epoch."
-    longest = 0 # frames of a batch, at least
     def __init__(self,
         features:Sequence,      # anything indexable that gives arrays `(n_frames, n_features)`
         labels:Sequence[int],   # class of each utterance, int `(n,)`
@@ -223,11 +222,11 @@ class BucketIterator:
             jitter, shard, strategy, batch_size=batch_size,
             n_buckets=n_buckets, multiple=multiple,
             max_frames=max_frames)
+        self.longest = 0 # frames of a batch, at least
         self.rows = checked_rows(rows, len(features))
         self.labels = checked_labels(labels, len(features))
         self.lengths = lengths_of(features, self.rows)
-        pairs = zip(self.rows.tolist(), self.lengths.tolist())
-        self.frames_of = dict(pairs)
+        self.frames_of = dict(zip(self.rows.tolist(), self.lengths.tolist()))
         store_attr('features,batch_size,n_buckets,seed,jitter,'
                    'max_frames,multiple,spare,shuffle,shard,strategy')
         self.set_epoch(0)
