@@ -7,9 +7,12 @@ the random numbers of dropout are JAX's. Features stay on the GPU; a batch is ga
 
     KERAS_BACKEND=jax python benchmarks/accuracy.py --at_once …
     KERAS_BACKEND=jax python benchmarks/robustness.py --at_once …
+    KERAS_BACKEND=jax python benchmarks/at_once.py   # the same numbers as the package's own loop?
 """
 import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,24 +21,20 @@ from tqdm.auto import tqdm
 
 from ser_nbdev.altered_copies import altered_copies
 from ser_nbdev.augment import background_share
-from ser_nbdev.bucketing import BucketIterator
-from ser_nbdev.folds import assert_no_leak
+from ser_nbdev.bucketing import BucketIterator, pad_batch
+from ser_nbdev.config import TrainConfig
+from ser_nbdev.console import console
+from ser_nbdev.corpora import read_corpus
+from ser_nbdev.demo import demo_corpus
+from ser_nbdev.folds import assert_no_leak, folds
 from ser_nbdev.labels import CorpusError, in_vocabulary_order
 from ser_nbdev.normalise import EndToEnd, fit_cmvn, statistics_rows
+from ser_nbdev.store import extract_corpus
 
 def check_backend():
     "Refuse another backend than JAX."
     if os.environ.get('KERAS_BACKEND') != 'jax':
         raise CorpusError('--at_once is for Keras on JAX: set KERAS_BACKEND=jax')
-
-def block_of(features, multiple, longest=0):
-    "All utterances as one block `(n, T, F)`, and their lengths."
-    lengths = np.array([len(x) for x in features])
-    T = -(-max(lengths.max(), longest)//multiple)*multiple
-    block = np.zeros((len(lengths), T, np.shape(features[0])[1]), np.float32)
-    for row, x in zip(block, features):
-        row[:len(x)] = x
-    return block, lengths
 
 class Drawn:
     "What the package's augmentation draws for an utterance, in numbers of rows."
@@ -105,16 +104,16 @@ def joined_fold(config, fold):
 
 class Together:
     "Trainings that share features, table and architecture."
-    def __init__(self, tasks, features, frame, progress=True):
+    def __init__(self, tasks, features, frame):
         check_backend()
         import jax.numpy as jnp
-        from ser_nbdev.devices import fresh_model, keras, make_optimiser
-        assert keras.backend.backend() == 'jax'
+        from ser_nbdev.devices import fresh_model, make_optimiser
         self.tasks = [(config, joined_fold(config, fold), out) for config, fold, out in tasks]
         for _, fold, _ in self.tasks:
             assert_no_leak(frame, fold)
-        self.frame, self.progress = frame, progress
-        self.config = self.tasks[0][0]
+        self.frame, self.config = frame, self.tasks[0][0]
+        if any(config.epochs != self.config.epochs for config, *_ in self.tasks):
+            raise CorpusError('--at_once: all models have to train for the same epochs')
         self.classes = in_vocabulary_order(frame.emotion)
         self.labels = frame.emotion.map(self.classes.index).to_numpy()
         copies = altered_copies(features) if self.config.altered else []
@@ -141,8 +140,8 @@ class Together:
         "Features on the GPU, `(n_versions, n, T, F)`."
         import jax.numpy as jnp
         longest = max(len(x) for view in self.views for x in view)
-        pairs = [block_of(view, self.config.stack, longest) for view in self.views]
-        self.lengths = np.stack([lengths for _, lengths in pairs])
+        pairs = [pad_batch(view, self.config.stack, longest) for view in self.views]
+        self.lengths = np.stack([mask.sum(1) for _, mask in pairs])
         self.blocks = jnp.stack([jnp.asarray(block) for block, _ in pairs])
 
     def _adapt(self):
@@ -215,7 +214,7 @@ class Together:
         plans = []
         for iterator in self.iterators:
             iterator.set_epoch(epoch)
-            plans.append(iterator.plan if epoch < self._epochs_of(iterator) else [])
+            plans.append(iterator.plan)
         shape = max(map(len, plans)), len(plans), max(len(b) for plan in plans for b in plan)
         arrays = {name: np.zeros(shape, np.int32)
                   for name in ('version', 'row', 'other', 'other_version')}
@@ -232,19 +231,13 @@ class Together:
                 arrays['size'][b, k] = n
         return arrays
 
-    def _epochs_of(self, iterator):
-        return self.tasks[self.iterators.index(iterator)][0].epochs
-
     def _prepare(self):
         "An iterator, class weights and draws for each task."
         from ser_nbdev.train import class_weights_of
-        class Lengths(SimpleNamespace):
-            def __len__(self): return len(self.lengths)
-        lengths = Lengths(lengths=self.lengths[0])
         self.iterators, self.drawn, self.class_weights = [], [], []
         for config, fold, _ in self.tasks:
             iterator = BucketIterator(
-                lengths, self.labels, fold.train, batch_size=config.batch_size,
+                self.views[0], self.labels, fold.train, batch_size=config.batch_size,
                 n_buckets=config.n_buckets, strategy=config.strategy, seed=config.random_seed)
             weights = np.ones(len(self.classes), np.float32)
             if config.class_weights:
@@ -265,11 +258,9 @@ class Together:
         optimiser = [jnp.repeat(v.value[None], n, 0) for v in self.optimiser.variables]
         rate = [v.path for v in self.optimiser.variables].index(self.optimiser.learning_rate.path)
         step = jax.jit(jax.vmap(self._step, in_axes=(None, 0, 0, 0, 0, 0)))
-        epochs = max(config.epochs for config, *_ in self.tasks)
-        for epoch in tqdm(range(epochs), unit='epoch', disable=not self.progress):
+        for epoch in tqdm(range(self.config.epochs), unit='epoch', leave=False):
             optimiser[rate] = jnp.asarray(
-                [learning_rate(config, min(epoch, config.epochs - 1))
-                 for config, *_ in self.tasks], jnp.float32)
+                [learning_rate(config, epoch) for config, *_ in self.tasks], jnp.float32)
             arrays = self._plans(epoch)
             for b in range(len(arrays['row'])):
                 batch = {name: values[b] for name, values in arrays.items()}
@@ -286,8 +277,8 @@ class Together:
         import jax.numpy as jnp
         features = self.views[0] if features is None else features
         groups = jnp.asarray(self.statistics.of_test(features, self.groups, name))
-        block, lengths = block_of(features, self.config.stack, self.blocks.shape[2])
-        data = (jnp.asarray(block)[None], jnp.asarray(lengths)[None],
+        block, mask = pad_batch(features, self.config.stack, self.blocks.shape[2])
+        data = (jnp.asarray(block)[None], jnp.asarray(mask.sum(1))[None],
                 jnp.asarray(np.stack(self.statistics.table)))
         if not hasattr(self, '_score'):
             def score(data, groups, weights, state, rows):
@@ -318,3 +309,30 @@ class Together:
 def train_together(tasks, features, frame):
     "As `train_all`, in one program; nothing is kept in the runs' folders."
     return Together(tasks, features, frame).fit().runs()
+
+# ---- the same as one by one?
+
+def compare(folder):
+    "Largest difference of a probability from the package's own training; dropout is off."
+    from ser_nbdev.train import train
+    frame = read_corpus('iemocap', demo_corpus())
+    frame = frame[frame.emotion.isin(['ang', 'sad', 'neu'])].groupby('speaker').head(12)
+    store = extract_corpus(frame, 'speech_lld43', folder/'features')
+    settings = dict(epochs=2, functionals=0, dropout_rate=0., input_dropout=0., layer_dropout=0.)
+    first = folds(store.frame, by='speaker')[0]
+    tasks = [(TrainConfig.recipe('robust', normalise=normalise, **settings), first,
+              folder/normalise) for normalise in ('global', 'speaker')]
+    together = train_together(tasks, store, store.frame)
+    for one, (config, *rest) in zip(together, tasks):
+        alone = train(config, store, store.frame, *rest).predictions
+        difference = one.predictions[one.classes] - alone[one.classes]
+        print(f'{config.normalise}: {len(alone)} recordings, {len(one.classes)} classes, largest '
+              f'difference {difference.abs().to_numpy().max():.1e}')
+
+def main():
+    with console('at_once'), tempfile.TemporaryDirectory() as folder:
+        check_backend()
+        compare(Path(folder))
+
+if __name__ == '__main__':
+    main()

@@ -181,7 +181,7 @@ def add_config_options(parser:ArgumentParser # gets an option for each field of 
         '--recipe', type=recipe_name, choices=RECIPES,
         help="named settings that the options below change (default: quick, or --init's)")
     from fastcore.docments import docments
-    comments = docments(InputConfig) | docments(TrainConfig)
+    comments = docments(TrainConfig) | docments(InputConfig) # inherited fields have none
     for f in fields(TrainConfig):
         kind = type(f.default)
         read = yes_or_no if kind is bool else kind

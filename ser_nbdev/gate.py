@@ -72,6 +72,6 @@ def speech_only(y:np.ndarray # waveform at 16 kHz, `(n_samples,)`
                )->tuple:     # what passes, `(n_samples,)`; time of each of its frames, s
     "The waveform without what the gate holds back, and where its frames were."
     sounding = np.flatnonzero(np.abs(y) > ZERO)
-    if len(sounding):
+    if len(sounding): # zeros may begin within the last step
         y = y[:sounding[-1] + 1]
     return cut_steps(y, speech_steps(y))

@@ -105,7 +105,7 @@ STEADY_CHANGE = .8   # dB from frame to frame, median; below: noise, where nothi
 TONE_CHANGE = .35    # the same; below: perhaps a tone
 TONE_REST = -15      # power outside the two strongest lines, dB
 STEADY_PITCH = .15   # standard deviation, semitones
-RUMBLE_DB = 20       # power that pre-emphasis takes away; of speech it takes 14 dB at most
+RUMBLE_DB = 22       # power that pre-emphasis takes away; of speech 17 dB at most
 
 def frame_levels(y:np.ndarray  # waveform at 16 kHz, float32 `(n_samples,)`
                 )->np.ndarray: # dB of full scale, `(n_frames,)`
