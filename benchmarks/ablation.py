@@ -41,6 +41,8 @@ ARMS = dict(
     twice_the_epochs=dict(epochs=40),
     early_stopping=dict(join_validation=False, patience=5, weight_average=0.))
 
+GATED = 'speech_lld43+whisper_base_40ms'
+
 PRETRAINED = dict(
     pretrained={},
     epochs_20=dict(epochs=20),
@@ -51,7 +53,10 @@ PRETRAINED = dict(
     with_mix=dict(mix=.4),
     without_shortcut=dict(shortcut=False),
     without_functionals=dict(functionals=0),
-    without_dropout=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.))
+    without_dropout=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.),
+    with_gate=dict(features=GATED),
+    gate_and_copies=dict(features=GATED, altered=.75),
+    gate_and_copies_60=dict(features=GATED, altered=.75, epochs=60))
 
 def configuration(recipe, arm):
     "The settings of an arm."
