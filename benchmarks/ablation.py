@@ -55,7 +55,10 @@ PRETRAINED = dict(
     without_functionals=dict(functionals=0),
     without_dropout=dict(dropout_rate=0., input_dropout=0., layer_dropout=0.),
     with_gate=dict(features=GATED),
+    with_copies=dict(altered=.75),
+    half_copies=dict(altered=.5),
     gate_and_copies=dict(features=GATED, altered=.75),
+    gate_and_half_copies=dict(features=GATED, altered=.5),
     gate_and_copies_60=dict(features=GATED, altered=.75, epochs=60))
 
 def configuration(recipe, arm):

@@ -156,7 +156,7 @@ def run_svms(store, made, options, work, out):
     frame = store.frame
     for which, make in svm_inputs(store, options).items():
         x = kept(work/f'{which}.parquet', make)
-        for normalise in NORMALISE:
+        for normalise in options.normalise:
             parts = []
             bar = tqdm(made, desc=f'SVM, {which}, {normalise}', unit='fold', leave=False)
             for fold in bar:
@@ -170,11 +170,11 @@ def run_svms(store, made, options, work, out):
 def model_predictions(store, made, seeds, options, work):
     "Predictions of all folds with some seeds, with probabilities, for each normalisation."
     tasks = []
-    for normalise, seed, fold in product(NORMALISE, seeds, made):
+    for normalise, seed, fold in product(options.normalise, seeds, made):
         config = TrainConfig.recipe(options.recipe, normalise=normalise, random_seed=seed)
         name = f'{options.recipe}-{normalise}-{folder_name(fold.name)}-{seed}'
         tasks.append((config, fold, work/name))
-    found = {normalise: [] for normalise in NORMALISE}
+    found = {normalise: [] for normalise in options.normalise}
     for run, (config, fold, _) in zip(trained(tasks, store, options), tasks):
         predicted = run.predictions.assign(fold=fold.name, seed=config.random_seed)
         found[config.normalise].append(predicted)
@@ -190,7 +190,7 @@ def trained(tasks, store, options):
 
 def run_models(store, made, options, work, out):
     "All seeds; the predictions so far are written after each of them."
-    so_far = {normalise: [] for normalise in NORMALISE}
+    so_far = {normalise: [] for normalise in options.normalise}
     each = [[seed] for seed in range(options.seeds)]
     for seeds in [range(options.seeds)] if options.at_once else each:
         for normalise, table in model_predictions(store, made, seeds, options, work).items():
@@ -337,6 +337,8 @@ def parser():
         help='number of folds, 3 or more (default: one per speaker; iemocap and demo: session)')
     add('--seeds', type=int, default=5, help='models of the ensemble')
     add('--recipe', default='modern', choices=RECIPES, help='ours; it decides the peers as well')
+    add('--normalise', nargs='+', default=NORMALISE, choices=NORMALISE,
+        help='whose statistics: the training speakers\', each speaker\'s own (default: both)')
     add('--only', choices=('svm', 'model', 'table'), help='one part alone')
     add('--jobs', type=int, default=2,
         help='models that train side by side (1 with a GPU); openSMILE runs in 2 processes or more')
