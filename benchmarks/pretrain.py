@@ -2,7 +2,7 @@
 
     python benchmarks/pretrain.py [--root ../shared/corpora/emodb] [--recipe modern]
                                   [--members 1] [--out ser_nbdev/emodb.ser] [--work FOLDER]
-    python benchmarks/pretrain.py --recipe pretrained --bits 8 --out ser_nbdev/whisper.ser
+    python benchmarks/pretrain.py --recipe robust_pretrained --bits 8 --out ser_nbdev/whisper.ser
 """
 import argparse
 import tempfile
@@ -38,7 +38,7 @@ def card_of(frame, members, recipe):
     encoder = {'encoder': "OpenAI's Whisper base (MIT licence), in integers; it is not in this file"}
     return {
         'what': 'a demonstration, not a product',
-        **(encoder if recipe == 'pretrained' else {}),
+        **(encoder if recipe.endswith('pretrained') else {}),
         'trained on': f'acted German: {len(frame)} recordings of {frame.speaker.nunique()} '
                       'actors, EmoDB (Burkhardt et al. 2005, CC0)',
         'emotions': counts,

@@ -185,6 +185,8 @@ RECIPES = dict(
         schedule='cosine', clip_norm=1., class_weights=True,
         dropout_rate=.5, input_dropout=.2, layer_dropout=.3,
         functionals=512, weight_average=.99, join_validation=True))
+RECIPES['robust_pretrained'] = dict(
+    RECIPES['pretrained'], features='speech_lld43+whisper_base_40ms', altered=.75)
 OLD_RECIPES = dict(seed='original')
 
 # %% ../nbs/33_config.ipynb #ea142939
