@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .conditions import CONDITIONS
+from .files import alone
 from .labels import CorpusError
 from .store import MAX_UTTERANCES, FeatureStore, extract_corpus
 
@@ -56,13 +57,17 @@ def copies_of_store(path:str,   # of the store
     "Extract what isn't extracted yet; looked at once by each process."
     store = FeatureStore(path)
     _check_recordings(store)
+    numbers = range(1, len(CONDITIONS) + 1)
+    # trainings side by side ask at the same time
+    with alone(copy_folder(store, 1).parent, wait=True):
+        return [_extracted_copy(store, number) for number in numbers]
+
+def _extracted_copy(store, number):
+    "One copy, extracted where it isn't yet."
     frame = store.frame.drop(columns=['n_frames', 'same_audio'], errors='ignore')
-    jobs, copies = -1 if len(frame)>MAX_UTTERANCES else None, []
-    for number in range(1, len(CONDITIONS) + 1):
-        copies.append(extract_corpus(
-            frame, f'altered{number}_{store.features}', copy_folder(store, number),
-            jobs=jobs, dtype=store.dtype.name, compare=False))
-    return copies
+    return extract_corpus(
+        frame, f'altered{number}_{store.features}', copy_folder(store, number),
+        jobs=-1 if len(frame)>MAX_UTTERANCES else None, dtype=store.dtype.name, compare=False)
 
 def _check_recordings(store):
     "Refuse a store whose recordings are gone."

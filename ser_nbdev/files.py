@@ -219,7 +219,8 @@ _folders = threading.local() # that this thread has locked
 
 @contextmanager
 def alone(path:str|Path,    # folder to work in
-          inside:bool=False # does the lock's file lie in it? (default: beside it)
+          inside:bool=False,# does the lock's file lie in it? (default: beside it)
+          wait:bool=False   # for the other process to end? (default: refuse)
          ):
     "Keep a second process out of a folder, and a second thread."
     folder = Path(path).absolute()
@@ -228,7 +229,7 @@ def alone(path:str|Path,    # folder to work in
     if place in ours:
         yield
         return
-    lock = _acquired(path, place)
+    lock = _acquired(path, place, wait)
     ours.add(place)
     try:
         yield
@@ -237,10 +238,10 @@ def alone(path:str|Path,    # folder to work in
         lock.release()
 
 # %% ../nbs/05_files.ipynb #4de284d6
-def _acquired(path, place):
+def _acquired(path, place, wait):
     "The lock of a folder."
     refuse_other_file(place) # old versions of filelock empty what it leads to
-    lock = FileLock(place, timeout=0)
+    lock = FileLock(place, timeout=-1 if wait else 0)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
