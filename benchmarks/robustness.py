@@ -208,26 +208,27 @@ def predictions(judges, frame, waveforms, jobs):
     return pd.concat(parts, ignore_index=True)
 
 def scores_of(table, clean):
-    "A line of the table: means over seeds, of all speakers together."
+    "A line of the table (means over seeds, of all speakers together); confidence minus accuracy."
     by_seed = [part for _, part in table.groupby('seed')]
     right = table.truth == table.predicted
     known = table.confidence.notna()
     confidence = table.confidence[known].to_numpy()
     score = np.mean([uar(part.truth, part.predicted) for part in by_seed])
+    gap = confidence.mean() - right[known].mean()
     return {
         'UAR': f'{score:.3f}', 'change': f'{score - clean:+.3f}',
         'confidence': f'{confidence.mean():.2f}',
-        'minus accuracy': f'{confidence.mean() - right[known].mean():+.2f}',
+        'minus accuracy': f'{gap:+.2f}',
         'ECE (chance)': f'{ece(confidence, right[known]):.3f} ({ece_by_chance(confidence)[0]:.3f})',
-        'no label': int((~known).sum())}
+        'no label': int((~known).sum())}, gap
 
 def make_table(table):
     "All alterations, and their mean."
     clean = table[table.alteration == 'as it is']
     of_clean = np.mean([uar(p.truth, p.predicted) for _, p in clean.groupby('seed')])
-    rows = [dict(audio=name) | scores_of(table[table.alteration == name], of_clean)
-            for name in ALTERATIONS]
-    gap = np.mean([float(row['minus accuracy']) for row in rows])
+    scored = {name: scores_of(table[table.alteration == name], of_clean) for name in ALTERATIONS}
+    rows = [dict(audio=name) | line for name, (line, _) in scored.items()]
+    gap = np.mean([gap for _, gap in scored.values()])
     chance, majority = 1/clean.truth.nunique(), clean.truth.value_counts(normalize=True).iloc[0]
     return (markdown_table(pd.DataFrame(rows)) + f'\n\nChance (UAR) {chance:.3f}, majority class '
             f'{majority:.3f}. Confidence minus accuracy, mean over all lines: {gap:+.3f}.\n')
@@ -296,7 +297,7 @@ def run(options):
     waveforms = Waveforms(frame, work/'waveforms.npy')
     table = predictions(judges, frame, waveforms, options.jobs)
     out.mkdir(parents=True, exist_ok=True)
-    what = options.recipe or 'bundle'
+    what = options.recipe or Path(options.bundle).stem
     table.to_parquet(out/f'{what}.parquet')
     text = make_table(table)
     (out/f'{what}.md').write_text(text, encoding='utf-8')

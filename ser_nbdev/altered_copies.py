@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .conditions import CONDITIONS
+from .feature_sets import feature_set
 from .files import alone
 from .labels import CorpusError
 from .store import MAX_UTTERANCES, FeatureStore, extract_corpus
@@ -56,8 +57,10 @@ def copies_of_store(path:str,   # of the store
                    )->list:     # of `FeatureStore`, one for each condition
     "Extract what isn't extracted yet; looked at once by each process."
     store = FeatureStore(path)
-    _check_recordings(store)
+    gone = [path for path in store.frame.path if not Path(path).exists()]
     numbers = range(1, len(CONDITIONS) + 1)
+    if gone:
+        return [_kept_copy(store, number, gone) for number in numbers]
     # trainings side by side ask at the same time
     with alone(copy_folder(store, 1).parent, wait=True):
         return [_extracted_copy(store, number) for number in numbers]
@@ -69,10 +72,15 @@ def _extracted_copy(store, number):
         frame, f'altered{number}_{store.features}', copy_folder(store, number),
         jobs=-1 if len(frame)>MAX_UTTERANCES else None, dtype=store.dtype.name, compare=False)
 
-def _check_recordings(store):
-    "Refuse a store whose recordings are gone."
-    gone = [path for path in store.frame.path if not Path(path).exists()]
-    if gone:
+def _kept_copy(store, number, gone):
+    "One copy that was extracted before; the recordings themselves are gone."
+    folder = copy_folder(store, number)
+    kept = FeatureStore(folder) if folder.exists() else None
+    expected = feature_set(f'altered{number}_{store.features}').fingerprint
+    if (kept is None or kept.fingerprint!=expected
+            or not store.frame.index.isin(kept.frame.index).all()):
         raise CorpusError(
-            f'{store.path}: {len(gone)} recordings are not where they were, such as {gone[0]}; '
-            'altered copies are made from them; extract the features again, or set altered=0')
+            f'{store.path}: {len(gone)} of {len(store)} recordings are not where they were, such '
+            f'as {gone[0]}; altered copies are made from them; bring them back and extract the '
+            'features again, or set altered=0')
+    return kept
