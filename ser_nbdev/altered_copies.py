@@ -72,6 +72,7 @@ def _extracted_copy(store, number):
         frame, f'altered{number}_{store.features}', copy_folder(store, number),
         jobs=-1 if len(frame)>MAX_UTTERANCES else None, dtype=store.dtype.name, compare=False)
 
+# %% ../nbs/24a_altered_copies.ipynb #bf0c1d2e
 def _kept_copy(store, number, gone):
     "One copy that was extracted before; the recordings themselves are gone."
     folder = copy_folder(store, number)

@@ -242,8 +242,8 @@ class OldName(Action):
         setattr(namespace, self.dest, value)
 
 # %% ../nbs/06_console.ipynb #e935625a
-FEATURES_HELP = ('feature set: mfcc20, lld32, lld43, whisper_base, a sum such as '
-                 'whisper_base+lld43, or package.module:name of your own')
+FEATURES_HELP = ('feature set: mfcc20, lld32, lld43, speech_lld43 (behind the gate), whisper_base, '
+                 'a sum such as whisper_base+lld43, or package.module:name of your own')
 
 def add_encoder_option(parser:ArgumentParser # gets --encoder
                       ):
