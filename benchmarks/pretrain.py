@@ -1,6 +1,6 @@
 """The bundles that the package brings: EmoDB, four emotions; cross-validated, then trained on all.
 
-    python benchmarks/pretrain.py [--root ../shared/corpora/emodb] [--recipe modern]
+    python benchmarks/pretrain.py [--root ../shared/corpora/emodb] [--recipe robust]
                                   [--members 1] [--out ser_nbdev/emodb.ser] [--work FOLDER]
     python benchmarks/pretrain.py --recipe robust_pretrained --bits 8 --out ser_nbdev/whisper.ser
 """
@@ -23,7 +23,7 @@ from ser_nbdev.statistics import bootstrap_ci, most_probable
 def options():
     p = argparse.ArgumentParser()
     p.add_argument('--root', default='../shared/corpora/emodb')
-    p.add_argument('--recipe', default='modern', choices=RECIPES)
+    p.add_argument('--recipe', default='robust', choices=RECIPES)
     p.add_argument('--members', type=int, default=1)
     p.add_argument('--out', default='ser_nbdev/emodb.ser')
     p.add_argument('--bits', type=int, default=23,
@@ -35,7 +35,8 @@ def options():
 def card_of(frame, members, recipe):
     "What the card says besides the figures."
     counts = ', '.join(f'{n} {code}' for code, n in frame.emotion.value_counts().items())
-    encoder = {'encoder': "OpenAI's Whisper base (MIT licence), in integers; it is not in this file"}
+    encoder = dict(
+        encoder="OpenAI's Whisper base (MIT licence), in integers; it is not in this file")
     return {
         'what': 'a demonstration, not a product',
         **(encoder if recipe.endswith('pretrained') else {}),
